@@ -1,0 +1,279 @@
+/**
+ * THE decider: what may happen to a customer. Pure. Read this first.
+ *
+ * `decide` gets the folded state, a command that carries every id and secret's hash, and the clock's `now`; it returns
+ * the events that the command causes, or a refusal. It invents nothing, so deciding again after a lost race is safe.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { CustomerEvent, DataOf, Licence, PlanName, Slot, Verdict } from '../events/catalogue.ts'
+import type { NewApiKey } from './keys.ts'
+import { bucketKey, isUpgrade, licenceIdentity, monthOf, monthStart, nextMonth, termsOf } from './plans.ts'
+import { type CustomerState, evolve, hardCapHolds, keyIsValid, lifted, openerAt, stopsAtLimit } from './state.ts'
+
+export interface Replayable {
+  readonly detectionId: string
+  readonly revision: bigint
+  /** A DetectionReplayed of it is in the log already. */
+  readonly replayed: boolean
+}
+
+export type CustomerCommand =
+  | {
+      readonly type: 'RegisterCustomer'
+      readonly customerId: string
+      readonly plan: PlanName
+      readonly monthlyLimit?: number | undefined
+      readonly hardCap: boolean
+      readonly licence: Licence
+      /** Absent when the customer is to get their keys at activation. */
+      readonly keys?: Readonly<Record<Slot, NewApiKey>> | undefined
+    }
+  | {
+      readonly type: 'RegenerateApiKey'
+      readonly slot: Slot
+      readonly key: NewApiKey
+      readonly expiresAt?: string | undefined
+    }
+  | { readonly type: 'DeactivateApiKey'; readonly slot: Slot; readonly reason: string }
+  | { readonly type: 'EnableHardCap' }
+  | { readonly type: 'DisableHardCap' }
+  | {
+      readonly type: 'SetPlan'
+      readonly plan: PlanName
+      readonly monthlyLimit?: number | undefined
+      readonly origin: 'operator' | 'marketplace'
+      readonly reason: string
+    }
+  | { readonly type: 'CancelScheduledPlanChange' }
+  | { readonly type: 'ChangeLicence'; readonly licence: Licence; readonly reason: string }
+  | { readonly type: 'EndSubscription'; readonly licence: Licence; readonly reason: string }
+  | { readonly type: 'ResumeSubscription'; readonly licence: Licence }
+  | { readonly type: 'DeactivateCustomer'; readonly reason: string }
+  | { readonly type: 'OpenMonth' }
+  | {
+      readonly type: 'RecordDetection'
+      readonly detectionId: string
+      readonly keyId: string
+      readonly verdict: Verdict
+      readonly modelSet: string
+      readonly modelVersion: string
+      readonly idempotency?: { readonly key: string; readonly body: string } | undefined
+    }
+  | { readonly type: 'ReplayDetection'; readonly keyId: string; readonly detection: Replayable }
+  | { readonly type: 'VoidDetections'; readonly detections: readonly Voidable[] }
+  | { readonly type: 'FenceAttempt'; readonly firstEventId: string }
+  /** Changes nothing: asks whether the key is good and what the month's figures are, at the head of the stream. */
+  | { readonly type: 'Observe'; readonly keyId?: string | undefined }
+
+/** What a void repeats of the detection it voids. */
+export type Voidable = Pick<
+  DataOf<'DetectionVoided'>,
+  'detectionId' | 'revision' | 'yearMonth' | 'funding' | 'bucketKey'
+>
+
+export type RefusalKind =
+  | 'no_such_customer'
+  | 'already_registered'
+  | 'invalid_api_key'
+  | 'quota_exceeded'
+  | 'hard_cap_fixed'
+  | 'no_such_key'
+  | 'nothing_scheduled'
+  | 'scheduled_by_marketplace'
+  | 'customer_deactivated'
+
+export interface Refusal {
+  readonly refusal: RefusalKind
+  readonly message: string
+}
+
+export type Decision = readonly CustomerEvent[] | Refusal
+export const isRefusal = (decision: Decision): decision is Refusal => 'refusal' in decision
+
+const refuse = (refusal: RefusalKind, message: string): Refusal => ({ refusal, message })
+
+/**
+ * Decides a command at `now` (ISO 8601 UTC), lifted to the stream's last instant. Events that are the first of a UTC
+ * month come behind that month's opener. An empty list means: granted, nothing to record.
+ */
+export function decide(state: CustomerState, command: CustomerCommand, now: string): Decision {
+  const at = lifted(state, now)
+  if (command.type === 'RegisterCustomer') return register(state, command, at)
+  if (state.customerId === '') return refuse('no_such_customer', 'There is no such customer.')
+  if (monthOf(at) === state.yearMonth) return decideInMonth(state, command, at)
+  const opener = openerAt(state, at)
+  if (command.type === 'OpenMonth') return [opener]
+  const decision = decideInMonth(evolve(state, opener), command, at)
+  return isRefusal(decision) || decision.length === 0 ? decision : [opener, ...decision]
+}
+
+type Of<T extends CustomerCommand['type']> = Extract<CustomerCommand, { type: T }>
+type InMonth = Exclude<CustomerCommand, { type: 'RegisterCustomer' }>
+
+function decideInMonth(state: CustomerState, command: InMonth, at: string): Decision {
+  const base = { customerId: state.customerId, occurredAt: at }
+  switch (command.type) {
+    case 'RecordDetection':
+      return recordDetection(state, command, at)
+    case 'ReplayDetection': {
+      if (!keyIsValid(state, command.keyId, at)) return invalidKey
+      const { detectionId, replayed } = command.detection
+      return replayed ? [] : [{ type: 'DetectionReplayed', data: { ...base, detectionId } }]
+    }
+    case 'Observe':
+      return command.keyId === undefined || keyIsValid(state, command.keyId, at) ? [] : invalidKey
+    case 'VoidDetections':
+      return command.detections.map((voidable) => ({ type: 'DetectionVoided', data: { ...base, ...voidable } }))
+    case 'FenceAttempt':
+      return [{ type: 'AttemptFenced', data: { ...base, firstEventId: command.firstEventId } }]
+    case 'OpenMonth':
+      return []
+    case 'RegenerateApiKey':
+      return regenerateKey(state, command, at)
+    case 'DeactivateApiKey': {
+      const key = state.keys[command.slot]
+      if (key === undefined) return refuse('no_such_key', `There is no ${command.slot} key to deactivate.`)
+      const { slot, reason } = command
+      return [{ type: 'ApiKeyDeactivated', data: { ...base, slot, keyId: key.keyId, reason } }]
+    }
+    case 'EnableHardCap':
+      return hardCapHolds(state) ? [] : [{ type: 'HardCapEnabled', data: base }]
+    case 'DisableHardCap':
+      if (state.terms.plan === 'free') return refuse('hard_cap_fixed', 'The hard cap is always ON on the free plan.')
+      return state.hardCap ? [{ type: 'HardCapDisabled', data: base }] : []
+    case 'SetPlan':
+      return setPlan(state, command, at)
+    case 'CancelScheduledPlanChange': {
+      if (state.scheduled === undefined) return refuse('nothing_scheduled', 'No plan change is scheduled.')
+      if (state.scheduled.origin === 'marketplace') {
+        return refuse('scheduled_by_marketplace', 'This change was made in AWS Marketplace and is cancelled there.')
+      }
+      const { plan, effectiveMonth } = state.scheduled
+      return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }]
+    }
+    case 'ChangeLicence': {
+      const { licence, reason } = command
+      return isDeepStrictEqual(state.licence, licence)
+        ? []
+        : [{ type: 'LicenceChanged', data: { ...base, licence, reason } }]
+    }
+    case 'EndSubscription': {
+      // An end of another licence than the current one is late news about a licence that was replaced.
+      if (state.ended !== undefined || licenceIdentity(state.licence) !== licenceIdentity(command.licence)) return []
+      const { licence, reason } = command
+      const paidUntil = monthStart(nextMonth(state.yearMonth))
+      return [{ type: 'SubscriptionEnded', data: { ...base, licence, paidUntil, reason } }]
+    }
+    case 'ResumeSubscription':
+      return state.ended === undefined
+        ? []
+        : [{ type: 'SubscriptionResumed', data: { ...base, licence: command.licence } }]
+    case 'DeactivateCustomer':
+      return state.deactivated ? [] : [{ type: 'CustomerDeactivated', data: { ...base, reason: command.reason } }]
+    default:
+      return command satisfies never
+  }
+}
+
+const invalidKey = refuse('invalid_api_key', 'The API key is not valid.')
+
+function register(state: CustomerState, command: Of<'RegisterCustomer'>, at: string): Decision {
+  if (state.customerId !== '') return refuse('already_registered', 'This customer is registered already.')
+  const { customerId, licence } = command
+  const base = { customerId, occurredAt: at }
+  const registered: CustomerEvent = {
+    type: 'CustomerRegistered',
+    data: {
+      ...base,
+      ...termsOf(command.plan, command.monthlyLimit),
+      hardCap: command.plan === 'free' || command.hardCap,
+      licence,
+    },
+  }
+  const opener = openerAt(evolve(state, registered), at)
+  const keys = Object.entries(command.keys ?? {}) as [Slot, NewApiKey][]
+  return [
+    registered,
+    opener,
+    ...keys.map(([slot, key]): CustomerEvent => ({ type: 'ApiKeyIssued', data: { ...base, slot, ...key } })),
+  ]
+}
+
+/** Credits first, overage past them where that is allowed. The funding stands for ever (invariant 4). */
+function recordDetection(state: CustomerState, command: Of<'RecordDetection'>, at: string): Decision {
+  if (!keyIsValid(state, command.keyId, at)) return invalidKey
+  const { plan, monthlyLimit, overageUnitPrice } = state.terms
+  const hasCredit = state.creditCalls < monthlyLimit
+  if (!hasCredit && stopsAtLimit(state)) {
+    return refuse('quota_exceeded', `The monthly limit of ${monthlyLimit} calls is reached.`)
+  }
+  const { detectionId, keyId, verdict, modelSet, modelVersion, idempotency } = command
+  const { customerId, licence, yearMonth } = state
+  return [
+    {
+      type: 'DetectionSucceeded',
+      data: {
+        customerId,
+        occurredAt: at,
+        detectionId,
+        yearMonth,
+        sequence: state.sequence + 1,
+        funding: hasCredit ? 'credit' : 'overage',
+        plan,
+        overageUnitPrice,
+        bucketKey: bucketKey(customerId, licence, plan, at),
+        keyId,
+        verdict,
+        modelSet,
+        modelVersion,
+        ...(idempotency === undefined ? {} : { idempotency }),
+      },
+    },
+  ]
+}
+
+function regenerateKey(state: CustomerState, command: Of<'RegenerateApiKey'>, at: string): Decision {
+  if (state.deactivated) return refuse('customer_deactivated', 'The customer is deactivated.')
+  const { slot, key, expiresAt } = command
+  const data = {
+    customerId: state.customerId,
+    occurredAt: at,
+    slot,
+    ...key,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  }
+  const replaced = state.keys[slot]
+  return replaced === undefined
+    ? [{ type: 'ApiKeyIssued', data }]
+    : [{ type: 'ApiKeyRegenerated', data: { ...data, replacedKeyId: replaced.keyId } }]
+}
+
+/**
+ * An upgrade (a larger plan, or more credits on the same plan) takes effect at once and clears a scheduled change; a
+ * downgrade waits for the first UTC month that begins at or after the contract's renewal, or for the next month where
+ * no contract date is known (DESIGN, "Two clocks").
+ */
+function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Decision {
+  const before = state.terms
+  const after = termsOf(command.plan, command.monthlyLimit)
+  const base = { customerId: state.customerId, occurredAt: at }
+  if (after.plan === before.plan && after.monthlyLimit === before.monthlyLimit) return []
+  const samePlan = after.plan === before.plan
+  if (samePlan ? after.monthlyLimit < before.monthlyLimit : !isUpgrade(before.plan, after.plan)) {
+    const effectiveMonth = downgradeMonth(state, at)
+    return [{ type: 'PlanChangeScheduled', data: { ...base, ...after, effectiveMonth, origin: command.origin } }]
+  }
+  const changed: CustomerEvent = samePlan
+    ? { type: 'MonthlyLimitChanged', data: { ...base, from: before.monthlyLimit, ...after, reason: command.reason } }
+    : { type: 'PlanChanged', data: { ...base, from: before.plan, ...after, reason: command.reason } }
+  if (state.scheduled === undefined) return [changed]
+  const { plan, effectiveMonth } = state.scheduled
+  return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }, changed]
+}
+
+function downgradeMonth(state: CustomerState, at: string): string {
+  const following = nextMonth(monthOf(at))
+  const termEnd = state.licence.kind === 'none' ? undefined : state.licence.termEnd
+  if (termEnd === undefined || termEnd <= monthStart(following)) return following
+  return termEnd === monthStart(monthOf(termEnd)) ? monthOf(termEnd) : nextMonth(monthOf(termEnd))
+}

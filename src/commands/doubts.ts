@@ -1,0 +1,53 @@
+/**
+ * Attempts whose outcome is unknown, in Postgres. A row is written before its callers are told 503, and any instance
+ * settles it: from then on the attempt is fenced, or what it billed is voided. No read model: it is never dropped.
+ */
+import type pg from 'pg'
+
+export interface Doubt {
+  readonly firstEventId: string
+  readonly customerId: string
+  /** The attempt aimed at the revision after this one. */
+  readonly expectedRevision: bigint
+  readonly detectionIds: readonly string[]
+}
+
+export interface Doubts {
+  record(doubt: Doubt): Promise<void>
+  remove(firstEventId: string): Promise<void>
+  /** The doubts of one customer, oldest first; or of everybody. */
+  standing(customerId?: string): Promise<Doubt[]>
+}
+
+export function postgresDoubts(pool: pg.Pool): Doubts {
+  return {
+    async record({ firstEventId, customerId, expectedRevision, detectionIds }) {
+      await pool.query(
+        `insert into attempts_in_doubt (first_event_id, customer_id, expected_revision, detection_ids)
+         values ($1, $2, $3, $4) on conflict (first_event_id) do nothing`,
+        [firstEventId, customerId, expectedRevision, detectionIds],
+      )
+    },
+    async remove(firstEventId) {
+      await pool.query('delete from attempts_in_doubt where first_event_id = $1', [firstEventId])
+    },
+    async standing(customerId) {
+      const { rows } = await pool.query<{
+        first_event_id: string
+        customer_id: string
+        expected_revision: string | bigint
+        detection_ids: string[]
+      }>(
+        `select first_event_id, customer_id, expected_revision, detection_ids from attempts_in_doubt
+         where $1::uuid is null or customer_id = $1 order by recorded_at`,
+        [customerId ?? null],
+      )
+      return rows.map((row) => ({
+        firstEventId: row.first_event_id,
+        customerId: row.customer_id,
+        expectedRevision: BigInt(row.expected_revision),
+        detectionIds: row.detection_ids,
+      }))
+    },
+  }
+}
