@@ -1,0 +1,280 @@
+import { describe, expect, test } from 'vitest'
+import { counters, initialState, openMonth } from '../../src/commands/state.ts'
+import { customerId, detection, given, history, keys, newKey, registration, uuid } from '../support/given.ts'
+
+const may = '2026-05-04T12:00:00.000Z'
+const later = '2026-05-04T12:00:01.000Z'
+const june = '2026-06-01T00:00:00.000Z'
+
+describe('registration', () => {
+  test('is followed at once by the opener of its month and both keys', () => {
+    given(initialState)
+      .when(registration(), may)
+      .records(
+        { type: 'CustomerRegistered', data: { plan: 'standard', monthlyLimit: 5_000, monthlyFee: '750' } },
+        { type: 'MonthlyCreditsGranted', data: { yearMonth: '2026-05', monthlyLimit: 5_000, keys: {} } },
+        { type: 'ApiKeyIssued', data: { slot: 'primary', ...keys.primary } },
+        { type: 'ApiKeyIssued', data: { slot: 'secondary', ...keys.secondary } },
+      )
+  })
+  test('happens once', () => {
+    given(history([may, registration()]))
+      .when(registration(), later)
+      .refused('already_registered')
+  })
+  test('an individual contract replaces the plan’s credits', () => {
+    const state = history([may, registration({ plan: 'enterprise', monthlyLimit: 250_000 })])
+    expect(counters(state).remainingCalls).toBe(250_000)
+  })
+  test('commands for nobody are refused', () => {
+    given(initialState).when(detection(), may).refused('no_such_customer')
+  })
+})
+
+describe('detections', () => {
+  const twoCredits = (hardCap: boolean) => history([may, registration({ monthlyLimit: 2, hardCap })])
+
+  test('use credits first, numbered from 1, and tell the price they were decided with', () => {
+    given(twoCredits(false))
+      .when(detection(), later)
+      .records({
+        type: 'DetectionSucceeded',
+        data: { sequence: 1, funding: 'credit', yearMonth: '2026-05', plan: 'standard', overageUnitPrice: '0.15' },
+      })
+  })
+  test('past the limit become overage when the hard cap is OFF', () => {
+    const used = history([may, registration({ monthlyLimit: 1 })], [may, detection()])
+    const state = given(used)
+      .when(detection(), later)
+      .records({ type: 'DetectionSucceeded', data: { sequence: 2, funding: 'overage' } })
+    expect(counters(state)).toEqual({ remainingCalls: 0, overLimitCalls: 1, totalCalls: 2 })
+  })
+  test.each([
+    ['the hard cap is ON', registration({ monthlyLimit: 1, hardCap: true })],
+    ['the plan is free', registration({ plan: 'free', monthlyLimit: 1, hardCap: false })],
+  ])('past the limit are refused when %s', (_, register) => {
+    given(history([may, register], [may, detection()]))
+      .when(detection(), later)
+      .refused('quota_exceeded')
+  })
+  test('past the limit are refused after the subscription ended, though the hard cap is OFF', () => {
+    const ended = history(
+      [may, registration({ monthlyLimit: 1 })],
+      [may, detection()],
+      [may, { type: 'EndSubscription', licence: { kind: 'none' }, reason: 'cancelled' }],
+    )
+    given(ended).when(detection(), later).refused('quota_exceeded')
+  })
+  test('are refused with a key that was regenerated, deactivated or has expired, or of a deactivated customer', () => {
+    const old = { keyId: keys.primary.keyId }
+    const base = [may, registration()] as const
+    const expiring = { type: 'RegenerateApiKey', slot: 'secondary', key: newKey(), expiresAt: later } as const
+    given(history(base, [may, { type: 'RegenerateApiKey', slot: 'primary', key: newKey() }]))
+      .when(detection(old), later)
+      .refused('invalid_api_key')
+    given(history(base, [may, { type: 'DeactivateApiKey', slot: 'primary', reason: 'lost' }]))
+      .when(detection(old), later)
+      .refused('invalid_api_key')
+    given(history(base, [may, expiring]))
+      .when(detection({ keyId: expiring.key.keyId }), later)
+      .refused('invalid_api_key')
+    given(history(base, [may, { type: 'DeactivateCustomer', reason: 'closed' }]))
+      .when(detection(old), later)
+      .refused('invalid_api_key')
+  })
+  test('a voided call gives back what it took, and its number is not used again', () => {
+    const id = uuid()
+    const used = history([may, registration({ monthlyLimit: 1, hardCap: true })], [may, detection({ detectionId: id })])
+    const voided = given(used)
+      .when(
+        {
+          type: 'VoidDetections',
+          detections: [{ detectionId: id, revision: 4, yearMonth: '2026-05', funding: 'credit', bucketKey: 'b' }],
+        },
+        later,
+      )
+      .records({ type: 'DetectionVoided', data: { detectionId: id, revision: 4 } })
+    given(voided)
+      .when(detection(), later)
+      .records({ type: 'DetectionSucceeded', data: { sequence: 2, funding: 'credit' } })
+  })
+  test('a void of an earlier month takes nothing from this one', () => {
+    const state = history([may, registration({ monthlyLimit: 5 })], [may, detection()], [june, detection()])
+    const after = given(state)
+      .when(
+        {
+          type: 'VoidDetections',
+          detections: [{ detectionId: uuid(), revision: 4, yearMonth: '2026-05', funding: 'credit', bucketKey: 'b' }],
+        },
+        june,
+      )
+      .records({ type: 'DetectionVoided' })
+    expect(counters(after).totalCalls).toBe(1)
+  })
+  test('a replay is recorded once', () => {
+    const state = history([may, registration()], [may, detection()])
+    const replay = (replayed: boolean) =>
+      ({
+        type: 'ReplayDetection',
+        keyId: keys.primary.keyId,
+        detection: { detectionId: uuid(), revision: 4n, replayed },
+      }) as const
+    given(state).when(replay(false), later).records({ type: 'DetectionReplayed' })
+    given(state).when(replay(true), later).records()
+  })
+})
+
+describe('months', () => {
+  const state = history([may, registration({ monthlyLimit: 1, hardCap: true })], [may, detection()])
+
+  test('the first batch of a month begins with its opener; credits are granted anew and numbers restart', () => {
+    given(state)
+      .when(detection(), june)
+      .records(
+        {
+          type: 'MonthlyCreditsGranted',
+          data: { yearMonth: '2026-06', keys: { primary: { keyId: keys.primary.keyId } } },
+        },
+        { type: 'DetectionSucceeded', data: { sequence: 1, funding: 'credit', yearMonth: '2026-06' } },
+      )
+  })
+  test('a fence that is the first of a month brings the opener too', () => {
+    given(state)
+      .when({ type: 'FenceAttempt', firstEventId: uuid() }, june)
+      .records({ type: 'MonthlyCreditsGranted' }, { type: 'AttemptFenced' })
+  })
+  test('a refusal in a new month writes nothing, not even the opener', () => {
+    given(state)
+      .when(detection({ keyId: uuid() }), june)
+      .refused('invalid_api_key')
+  })
+  test('the last millisecond of a month belongs to it', () => {
+    given(state).when(detection(), '2026-05-31T23:59:59.999Z').refused('quota_exceeded')
+  })
+  test('a clock that lags is lifted to the stream’s last instant and refuses nothing', () => {
+    const inJune = history([may, registration()], [june, detection()])
+    given(inJune)
+      .when(detection(), '2026-05-31T23:59:59.000Z')
+      .records({ type: 'DetectionSucceeded', data: { occurredAt: june, yearMonth: '2026-06', sequence: 2 } })
+  })
+  test('an idle customer sees the new month before anything is written', () => {
+    expect(counters(openMonth(state, june))).toEqual({ remainingCalls: 1, overLimitCalls: 0, totalCalls: 0 })
+  })
+  test('OpenMonth opens a month once', () => {
+    const opened = given(state).when({ type: 'OpenMonth' }, june).records({ type: 'MonthlyCreditsGranted' })
+    given(opened).when({ type: 'OpenMonth' }, june).records()
+  })
+})
+
+describe('plans', () => {
+  test('an upgrade takes effect at once, and calls paid as overage do not also take the new credits', () => {
+    const state = history(
+      [may, registration({ plan: 'starter', monthlyLimit: 1 })],
+      [may, detection()],
+      [may, detection()],
+    )
+    const upgraded = given(state)
+      .when({ type: 'SetPlan', plan: 'professional', origin: 'operator', reason: 'asked' }, later)
+      .records({ type: 'PlanChanged', data: { from: 'starter', plan: 'professional', overageUnitPrice: '0.12' } })
+    expect(counters(upgraded)).toEqual({ remainingCalls: 9_999, overLimitCalls: 1, totalCalls: 2 })
+  })
+  test('more credits on the same plan are an upgrade, fewer wait for the next month', () => {
+    const state = history([may, registration({ monthlyLimit: 100 })])
+    const set = (monthlyLimit: number) =>
+      ({ type: 'SetPlan', plan: 'standard', monthlyLimit, origin: 'operator', reason: 'contract' }) as const
+    given(state)
+      .when(set(200), later)
+      .records({ type: 'MonthlyLimitChanged', data: { from: 100, monthlyLimit: 200 } })
+    given(state)
+      .when(set(50), later)
+      .records({ type: 'PlanChangeScheduled', data: { monthlyLimit: 50, effectiveMonth: '2026-06' } })
+  })
+  test('a downgrade is scheduled and takes effect in the opener of its month', () => {
+    const state = history(
+      [may, registration({ plan: 'business' })],
+      [may, { type: 'SetPlan', plan: 'starter', origin: 'operator', reason: 'asked' }],
+    )
+    expect(state.terms.plan).toBe('business')
+    given(state)
+      .when(detection(), june)
+      .records(
+        { type: 'MonthlyCreditsGranted', data: { plan: 'starter', monthlyLimit: 1_000 } },
+        { type: 'DetectionSucceeded' },
+      )
+  })
+  test.each([
+    ['2026-06-15T00:00:00.000Z', '2026-07'],
+    ['2026-07-01T00:00:00.000Z', '2026-07'],
+    ['2026-05-20T00:00:00.000Z', '2026-06'],
+    ['2026-12-31T00:00:00.000Z', '2027-01'],
+  ])('a downgrade under a contract until %s waits for %s', (termEnd, effectiveMonth) => {
+    const licence = { kind: 'licence', awsAccountId: '123', licenceArn: 'arn:aws:lm:1', termEnd } as const
+    given(history([may, registration({ licence })]))
+      .when({ type: 'SetPlan', plan: 'starter', origin: 'marketplace', reason: 'amended' }, later)
+      .records({ type: 'PlanChangeScheduled', data: { effectiveMonth } })
+  })
+  test('an operator’s scheduled change can be cancelled here, the marketplace’s cannot', () => {
+    const scheduled = (origin: 'operator' | 'marketplace') =>
+      history([may, registration()], [may, { type: 'SetPlan', plan: 'starter', origin, reason: 'asked' }])
+    const cancel = { type: 'CancelScheduledPlanChange' } as const
+    given(scheduled('operator'))
+      .when(cancel, later)
+      .records({ type: 'ScheduledPlanChangeCancelled', data: { plan: 'starter' } })
+    given(scheduled('marketplace')).when(cancel, later).refused('scheduled_by_marketplace')
+    given(history([may, registration()]))
+      .when(cancel, later)
+      .refused('nothing_scheduled')
+  })
+})
+
+describe('the hard cap', () => {
+  test('is an event when it changes and nothing when it does not', () => {
+    const off = history([may, registration()])
+    const on = given(off).when({ type: 'EnableHardCap' }, later).records({ type: 'HardCapEnabled' })
+    given(on).when({ type: 'EnableHardCap' }, later).records()
+    given(on).when({ type: 'DisableHardCap' }, later).records({ type: 'HardCapDisabled' })
+    given(off).when({ type: 'DisableHardCap' }, later).records()
+  })
+  test('cannot be switched off on the free plan', () => {
+    given(history([may, registration({ plan: 'free' })]))
+      .when({ type: 'DisableHardCap' }, later)
+      .refused('hard_cap_fixed')
+  })
+  test('reports no overage while it is ON', () => {
+    const state = history([may, registration({ monthlyLimit: 1 })], [may, detection()], [may, detection()])
+    const capped = given(state).when({ type: 'EnableHardCap' }, later).records({ type: 'HardCapEnabled' })
+    expect(counters(capped)).toEqual({ remainingCalls: 0, overLimitCalls: 0, totalCalls: 2 })
+  })
+})
+
+describe('keys and subscriptions', () => {
+  test('regeneration names the key it replaces; an empty slot gets its first key', () => {
+    const state = history([may, registration()])
+    given(state)
+      .when({ type: 'RegenerateApiKey', slot: 'primary', key: newKey() }, later)
+      .records({ type: 'ApiKeyRegenerated', data: { replacedKeyId: keys.primary.keyId } })
+    given(history([may, registration({ keys: undefined })]))
+      .when({ type: 'RegenerateApiKey', slot: 'primary', key: newKey() }, later)
+      .records({ type: 'ApiKeyIssued', data: { slot: 'primary' } })
+  })
+  test('an end of another licence than the current one is ignored', () => {
+    const other = { kind: 'licence', awsAccountId: '123', licenceArn: 'arn:aws:other' } as const
+    given(history([may, registration()]))
+      .when({ type: 'EndSubscription', licence: other, reason: 'x' }, later)
+      .records()
+  })
+  test('after an end, paid credits last the month, then keys are invalid until the subscription resumes', () => {
+    const ended = history(
+      [may, registration()],
+      [may, { type: 'EndSubscription', licence: { kind: 'none' }, reason: 'cancelled' }],
+    )
+    given(ended)
+      .when(detection(), '2026-05-31T23:59:59.999Z')
+      .records({ type: 'DetectionSucceeded', data: { funding: 'credit' } })
+    given(ended).when(detection(), june).refused('invalid_api_key')
+    const resumed = given(ended)
+      .when({ type: 'ResumeSubscription', licence: { kind: 'none' } }, june)
+      .records({ type: 'MonthlyCreditsGranted' }, { type: 'SubscriptionResumed' })
+    given(resumed).when(detection(), june).records({ type: 'DetectionSucceeded', data: { customerId } })
+  })
+})
