@@ -43,7 +43,17 @@ const step = fc.record({
   waitMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 4_000 })),
   event: fc.oneof(
     { weight: 8, arbitrary: fc.constant('none' as const) },
-    fc.constantFrom('kill', 'store down', 'store up', 'postgres down', 'postgres up', 'cap on', 'cap off', 'month'),
+    fc.constantFrom(
+      'kill',
+      'settle',
+      'store down',
+      'store up',
+      'postgres down',
+      'postgres up',
+      'cap on',
+      'cap off',
+      'month',
+    ),
   ),
 })
 
@@ -139,6 +149,7 @@ test('through lost answers, late and double deliveries, kills and outages every 
             instance.kill()
             instances[index % instances.length] = startInstance()
           }
+          if (event === 'settle') instance.ledgers.settleStanding().catch(() => {})
           if (event === 'store down') storeUp = false
           if (event === 'store up') storeUp = true
           if (event === 'postgres down') postgresUp = false
