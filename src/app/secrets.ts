@@ -1,0 +1,59 @@
+/** The two secrets of an installation: given as settings, or made once and kept in the data directory. */
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { open, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Config, ConfigError } from '../config.ts'
+
+export interface Secrets {
+  /** 32 bytes. */
+  readonly secretsKey: Buffer
+  /** Ed25519. */
+  readonly auditSigningKey: KeyObject
+}
+
+/**
+ * The secrets to work with. Call while holding the data directory's lock: what is missing is generated there.
+ * Nothing is generated where the database or the event store is somebody else's: every instance must have the same
+ * secrets, and a folder of this machine is not where the others look.
+ * @throws ConfigError
+ */
+export async function secretsOf(config: Config): Promise<Secrets> {
+  const shared = config.DATABASE_URL === undefined ? 'EVENTSTORE_URL' : 'DATABASE_URL'
+  const missing = (['SECRETS_KEY', 'AUDIT_SIGNING_KEY'] as const).filter((name) => config[name] === undefined)
+  if (missing.length > 0 && config[shared] !== undefined) {
+    throw new ConfigError(`${missing.join(' and ')} must be set when ${shared} is: see \`liveness config\`.`)
+  }
+  return {
+    secretsKey:
+      config.SECRETS_KEY ??
+      Buffer.from(
+        await kept(join(config.DATA_DIR, 'secrets.key'), () => `${randomBytes(32).toString('base64')}\n`),
+        'base64',
+      ),
+    auditSigningKey:
+      config.AUDIT_SIGNING_KEY ?? createPrivateKey(await kept(join(config.DATA_DIR, 'audit-signing.key'), makePem)),
+  }
+}
+
+const makePem = () => generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+
+/** Content of a file that only its owner can read, made on first use. Whole and on disk before anything uses it. */
+async function kept(path: string, make: () => string): Promise<string> {
+  const found = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+    return ''
+  })
+  if (found !== '') return found
+  const made = make()
+  const part = `${path}.part`
+  const file = await open(part, 'w', 0o600)
+  try {
+    await file.chmod(0o600)
+    await file.writeFile(made)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(part, path)
+  return made
+}
