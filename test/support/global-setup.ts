@@ -1,0 +1,16 @@
+import type { TestProject } from 'vitest/node'
+import { startTestPostgres } from './postgres.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Address of a Postgres that all spec files of a run share; `freshDatabase` makes a database in it. */
+    postgresUrl: string
+  }
+}
+
+/** One Postgres for the whole run; its start takes about a second. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const postgres = await startTestPostgres()
+  project.provide('postgresUrl', postgres.url)
+  return postgres.stop
+}
