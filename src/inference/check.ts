@@ -1,0 +1,63 @@
+import { createDetector } from './face.ts'
+import { decodeImage, type ImageFormat, InvalidImage } from './image.ts'
+import type { ResolvedSet } from './manifest.ts'
+import { measureQuality } from './quality.ts'
+import { createClassifier, likelihoodMillionths, sigmoid } from './spoof.ts'
+import { type Diagnostics, type Verdict, verdict } from './verdict.ts'
+
+export interface Answer {
+  verdict: Verdict
+  diagnostics: Diagnostics
+}
+
+/** Judges one picture. @throws InvalidImage when it cannot be decoded or shows no face */
+export type CheckImage = (bytes: Uint8Array, format: ImageFormat) => Promise<Answer>
+
+/**
+ * Loads a set's models into this thread.
+ *
+ * @param read gives the weights of a file of the set
+ */
+export async function createCheck(
+  set: ResolvedSet,
+  spoofThreshold: number,
+  read: (file: string) => Promise<Uint8Array>,
+): Promise<CheckImage> {
+  const detect = await createDetector(await read(set.detector.model.file), set.detector)
+  const classifiers = await Promise.all(
+    set.classifiers.map(async ({ name, model }) => ({
+      name,
+      judge: await createClassifier(await read(model.file), model),
+    })),
+  )
+
+  return async (bytes, format) => {
+    const start = performance.now()
+    const picture = await decodeImage(bytes, format)
+    const decoded = performance.now()
+    const [first, ...others] = await detect(picture)
+    if (!first) throw new InvalidImage('No face was detected')
+    const detected = performance.now()
+    const logits: Record<string, number> = {}
+    for (const { name, judge } of classifiers) logits[name] = await judge(picture, first.box)
+    const quality = measureQuality(picture, first.box)
+    const end = performance.now()
+    const likelihood = likelihoodMillionths(Object.values(logits), set.calibration)
+    const findings = {
+      picture: { width: picture.width, height: picture.height },
+      faces: [first, ...others] as const,
+      likelihoodMillionths: likelihood,
+      quality,
+      latencyMs: end - start,
+    }
+    return {
+      verdict: verdict(findings, spoofThreshold, set.validity),
+      diagnostics: {
+        rawScores: Object.fromEntries(Object.entries(logits).map(([name, logit]) => [name, sigmoid(logit)])),
+        faces: [first, ...others],
+        quality,
+        stages: { decode: decoded - start, detect: detected - decoded, classify: end - detected },
+      },
+    }
+  }
+}

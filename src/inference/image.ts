@@ -1,0 +1,83 @@
+import sharp, { type Metadata } from 'sharp'
+import type { Pixels } from './pixels.ts'
+
+export type ImageFormat = 'jpeg' | 'png'
+
+/** The picture cannot be judged. The message is a sentence for the customer. */
+export class InvalidImage extends Error {
+  override readonly name = 'InvalidImage'
+}
+
+/**
+ * 50 million pixels: the largest phone photographs (8160 × 6120) pass, and a decoded picture stays below 150 MB.
+ * What the header announces is checked before anything is decoded, so a bomb costs nothing.
+ */
+const MAX_PIXELS = 50_000_000
+
+/** A picture whose decoding is made slow on purpose (thousands of scans, say) is given up after this time. */
+const MAX_DECODE_SECONDS = 10
+
+const SIGNATURES: Record<ImageFormat, number[]> = {
+  jpeg: [0xff, 0xd8, 0xff],
+  png: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a],
+}
+
+/**
+ * Decodes a picture to upright RGB.
+ *
+ * The signature is compared before libvips sees a byte, so that of its many loaders only these two ever run.
+ * Embedded colour profiles are applied to CMYK only: the models were trained on RGB values as stored.
+ * Transparent pixels are laid over white, as a browser shows them.
+ *
+ * @throws InvalidImage
+ */
+export async function decodeImage(bytes: Uint8Array, format: ImageFormat): Promise<Pixels> {
+  refuseOtherFormats(bytes, format)
+  // Warnings are let pass: cameras write harmless garbage between JPEG segments. Missing data is an error.
+  const options = { failOn: 'error', limitInputPixels: MAX_PIXELS, sequentialRead: true } as const
+  let header: Metadata
+  try {
+    header = await sharp(bytes, options).metadata()
+  } catch (error) {
+    throw tooLarge(error) ?? undecodable(format, error)
+  }
+  if (header.width * header.height > MAX_PIXELS) throw new InvalidImage(TOO_LARGE)
+  try {
+    const { data, info } = await sharp(bytes, { ...options, autoOrient: true, ignoreIcc: header.space !== 'cmyk' })
+      .timeout({ seconds: MAX_DECODE_SECONDS })
+      .flatten({ background: '#ffffff' })
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true })
+    return { width: info.width, height: info.height, data }
+  } catch (error) {
+    throw tooLarge(error) ?? undecodable(format, error)
+  }
+}
+
+function refuseOtherFormats(bytes: Uint8Array, declared: ImageFormat): void {
+  const is = (format: ImageFormat) => SIGNATURES[format].every((byte, i) => bytes[i] === byte)
+  if (is(declared)) return
+  const other = declared === 'jpeg' ? 'png' : 'jpeg'
+  throw new InvalidImage(
+    is(other)
+      ? `The image is ${article(other)} file, but image_format says ${declared}`
+      : `The image is not ${article(declared)} file`,
+  )
+}
+
+const TOO_LARGE = `The image has more than ${MAX_PIXELS / 1_000_000} million pixels`
+
+function tooLarge(error: unknown): InvalidImage | undefined {
+  return error instanceof Error && /exceeds pixel limit/i.test(error.message) ? new InvalidImage(TOO_LARGE) : undefined
+}
+
+function undecodable(format: ImageFormat, cause: unknown): InvalidImage {
+  return new InvalidImage(`The image could not be decoded: the ${format.toUpperCase()} data is damaged or incomplete`, {
+    cause,
+  })
+}
+
+function article(format: ImageFormat): string {
+  return format === 'jpeg' ? 'a JPEG' : 'a PNG'
+}

@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { packageRoot } from '../built.ts'
+import { type Model, modelsOf, type ResolvedSet } from './manifest.ts'
+
+/** A weights file is in none of the places looked at. The message says where it was looked for and what to do. */
+export class WeightsMissing extends Error {
+  override readonly name = 'WeightsMissing'
+}
+
+/** A weights file is there, but is not the one the manifest describes. */
+export class WeightsCorrupt extends Error {
+  override readonly name = 'WeightsCorrupt'
+}
+
+/** The package's own models/ folder. */
+export const packagedModels = fileURLToPath(new URL('models/', packageRoot))
+
+/** Folders looked at for weights, in this order. */
+export function weightPlaces(modelsDir?: string): string[] {
+  return modelsDir === undefined || modelsDir === '' ? [packagedModels] : [modelsDir, packagedModels]
+}
+
+/**
+ * Reads and verifies every file of a set.
+ *
+ * @returns bytes by file name, in shared memory, so that each worker thread sees the same verified bytes
+ * @throws WeightsMissing | WeightsCorrupt
+ */
+export async function loadWeights(set: ResolvedSet, modelsDir?: string): Promise<Record<string, Uint8Array>> {
+  const loaded = await Promise.all(
+    modelsOf(set).map(async (model) => [model.file, await load(model, modelsDir)] as const),
+  )
+  return Object.fromEntries(loaded)
+}
+
+export type WeightsState =
+  | { state: 'present'; path: string }
+  | { state: 'missing' }
+  | { state: 'corrupt'; path: string; sha256: string }
+
+/** What is known of one file, for `liveness models list` and `verify`. The first place that has the file counts. */
+export async function inspectWeights(model: Model, modelsDir?: string): Promise<WeightsState> {
+  const found = await find(model, modelsDir)
+  if (!found) return { state: 'missing' }
+  const sha256 = sha256Of(found.bytes)
+  return sha256 === model.sha256
+    ? { state: 'present', path: found.path }
+    : { state: 'corrupt', path: found.path, sha256 }
+}
+
+async function load(model: Model, modelsDir?: string): Promise<Uint8Array> {
+  const found = await find(model, modelsDir)
+  if (!found) {
+    throw new WeightsMissing(
+      `The model file ${model.file} is missing. Looked in ${weightPlaces(modelsDir).join(' and ')}. ${remedy(model)}`,
+    )
+  }
+  const sha256 = sha256Of(found.bytes)
+  if (sha256 !== model.sha256) {
+    throw new WeightsCorrupt(
+      `The model file ${found.path} is damaged or another version: its SHA-256 is ${sha256}, models/manifest.json ` +
+        `expects ${model.sha256}. Delete it. ${remedy(model)}`,
+    )
+  }
+  const shared = new Uint8Array(new SharedArrayBuffer(found.bytes.length))
+  shared.set(found.bytes)
+  return shared
+}
+
+function remedy(model: Model): string {
+  return model.url === undefined
+    ? `It cannot be downloaded (${unavailableReason(model)}): put it into MODELS_DIR or ${packagedModels}.`
+    : `Run "liveness models download", or set MODELS_DIR to a folder that holds it.`
+}
+
+/** Why a model without a download address has none, and what it was made from. */
+export function unavailableReason(model: Model): string {
+  const { repository, commit, path } = model.upstream
+  return `${model.conversion ?? 'No public address holds exactly these bytes.'} Source: ${repository}, commit ${commit}, ${path}`
+}
+
+async function find(model: Model, modelsDir?: string): Promise<{ path: string; bytes: Buffer } | undefined> {
+  for (const place of weightPlaces(modelsDir)) {
+    const path = join(place, model.file)
+    try {
+      return { path, bytes: await readFile(path) }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' && (error as NodeJS.ErrnoException).code !== 'ENOTDIR')
+        throw error
+    }
+  }
+  return undefined
+}
+
+export function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
