@@ -1,0 +1,102 @@
+/**
+ * kill −9 in mid-load, from outside, on the embedded stack: what the clients were told is held against the log, the
+ * read models against a replay. `CHAOS_ROUNDS` makes it longer (npm run soak).
+ */
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, describe, expect, test } from 'vitest'
+import { expectAgreement, startLoad } from '../support/load.ts'
+import {
+  createCustomer,
+  eventsOf,
+  freePort,
+  haveShared,
+  liveness,
+  photograph,
+  type Running,
+  startProduct,
+  usage,
+} from '../support/product.ts'
+
+const there = haveShared('kill −9 in mid-load')
+const rounds = Number(process.env.CHAOS_ROUNDS ?? 2)
+const folder = mkdtempSync(join(tmpdir(), 'liveness-chaos-'))
+chmodSync(folder, 0o755)
+
+/** Process ids of the direct children of a process whose command line matches. */
+function children(parent: number | undefined, commandLine: RegExp): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .filter((pid) => {
+      try {
+        const ppid = Number(
+          readFileSync(`/proc/${pid}/stat`, 'utf8')
+            .replace(/^.*\) . /s, '')
+            .split(' ')[0],
+        )
+        return ppid === parent && commandLine.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '))
+      } catch {
+        return false // gone meanwhile
+      }
+    })
+    .map(Number)
+}
+
+describe.skipIf(!there)('kill −9 in mid-load', () => {
+  let app: Running
+  afterAll(async () => {
+    await app?.kill('SIGTERM')
+    rmSync(folder, { recursive: true, force: true })
+  }, 60_000)
+
+  test(
+    'of the application, the event store and Postgres: log and clients agree, read models equal a replay',
+    async () => {
+      const env = { DATA_DIR: join(folder, 'data'), PORT: String(await freePort()), RATE_LIMIT: '10000' }
+      app = await startProduct(env)
+      const { customer_id, keys } = await createCustomer(env, '--plan', 'standard', '--limit', '100')
+      const load = startLoad([app.url], keys.primary, photograph('live/t1.jpg'), 6)
+      const served = async (count: number) => {
+        const wanted = load.answers.filter(({ status }) => status === 200).length + count
+        const deadline = Date.now() + 60_000
+        while (load.answers.filter(({ status }) => status === 200).length < wanted) {
+          if (Date.now() > deadline) throw new Error(`no more answers:\n${app.output().slice(-4_000)}`)
+          await pause(20)
+        }
+      }
+      for (let round = 0; round < rounds; round++) {
+        for (const victim of [/eventstore/, /postgres/]) {
+          await served(10)
+          const pids = children(app.process.pid, victim)
+          expect(pids).toHaveLength(1)
+          for (const pid of pids) process.kill(pid, 'SIGKILL')
+        }
+        await served(10)
+        await app.kill('SIGKILL')
+        app = await startProduct(env)
+      }
+      await served(10)
+      const answers = await load.stop()
+
+      // Doubts settle by themselves; a call afterwards sees a settled stream.
+      await expect
+        .poll(async () => (await liveness(env, 'events', customer_id, '--json')).length, {
+          timeout: 30_000,
+          interval: 500,
+        })
+        .toBeGreaterThan(0)
+      const settled = await usage(app.url, keys.primary)
+      const log = await eventsOf(env, customer_id)
+      const agreement = expectAgreement(answers, log)
+      console.info('kill −9 in mid-load', agreement)
+      expect(settled.body.data.total_calls).toBe(agreement.ok + agreement.unansweredButBilled)
+
+      const before = await liveness(env, 'usage', customer_id, '--json')
+      await liveness(env, 'projections', 'rebuild')
+      expect(await liveness(env, 'usage', customer_id, '--json')).toBe(before)
+    },
+    120_000 + rounds * 60_000,
+  )
+})
