@@ -55,13 +55,18 @@ export async function decodeImage(bytes: Uint8Array, format: ImageFormat): Promi
   }
 }
 
-function refuseOtherFormats(bytes: Uint8Array, declared: ImageFormat): void {
+/** What the first bytes say, whatever a file is called; null for any other format. */
+export function formatOf(bytes: Uint8Array): ImageFormat | null {
   const is = (format: ImageFormat) => SIGNATURES[format].every((byte, i) => bytes[i] === byte)
-  if (is(declared)) return
-  const other = declared === 'jpeg' ? 'png' : 'jpeg'
+  return is('jpeg') ? 'jpeg' : is('png') ? 'png' : null
+}
+
+function refuseOtherFormats(bytes: Uint8Array, declared: ImageFormat): void {
+  const real = formatOf(bytes)
+  if (real === declared) return
   throw new InvalidImage(
-    is(other)
-      ? `The image is ${article(other)} file, but image_format says ${declared}`
+    real
+      ? `The image is ${article(real)} file, but image_format says ${declared}`
       : `The image is not ${article(declared)} file`,
   )
 }

@@ -1,13 +1,13 @@
 import { resample } from './crop.ts'
 import type { Validity } from './manifest.ts'
-import { insidePicture, intersection, type Pixels, type Rect } from './pixels.ts'
+import { insidePicture, type Pixels, type Rect } from './pixels.ts'
 
 /** What is measured on the adopted face to tell whether its verdict means anything. */
 export interface Quality {
   /** Shorter side in pixels. */
   side: number
-  /** Share of the face rectangle inside the picture, 0 to 1. */
-  inside: number
+  /** Distance from the nearest edge of the picture as a share of the face's size; negative when it reaches out. */
+  margin: number
   /** How many times the face fits into the picture, by its tighter direction. */
   scene: number
   /** Mean BT.601 luma of the face rectangle, 0 to 255. */
@@ -26,8 +26,12 @@ export function measureQuality(picture: Pixels, face: Rect): Quality {
   const rect = insidePicture(face, picture)
   return {
     side: Math.min(face.width, face.height),
-    inside:
-      intersection(face, { x: 0, y: 0, width: picture.width, height: picture.height }) / (face.width * face.height),
+    margin: Math.min(
+      face.x / face.width,
+      face.y / face.height,
+      (picture.width - face.x - face.width) / face.width,
+      (picture.height - face.y - face.height) / face.height,
+    ),
     scene: Math.min((picture.height - 1) / face.height, (picture.width - 1) / face.width),
     brightness: meanLuma(picture, rect),
     sharpness: laplacianVariance(picture, rect),
@@ -68,7 +72,8 @@ function laplacianVariance(picture: Pixels, rect: Rect): number {
 export function complaints(quality: Quality, limits: Validity): string[] {
   const found: string[] = []
   if (quality.side < limits.minFaceSide) found.push('The face is too small.')
-  if (quality.inside < limits.minShareInside) found.push('The face is not completely inside the picture.')
+  if (quality.margin < limits.minMargin)
+    found.push('The face is cut off by the edge of the picture or too close to it.')
   if (quality.scene < limits.minScene) found.push('The face is too close: leave more of the scene around it.')
   if (quality.brightness < limits.minBrightness) found.push('The face is too dark.')
   if (quality.brightness > limits.maxBrightness) found.push('The face is too bright.')

@@ -30,10 +30,9 @@ export function weightPlaces(modelsDir?: string): string[] {
  * @throws WeightsMissing | WeightsCorrupt
  */
 export async function loadWeights(set: ResolvedSet, modelsDir?: string): Promise<Record<string, Uint8Array>> {
-  const loaded = await Promise.all(
-    modelsOf(set).map(async (model) => [model.file, await load(model, modelsDir)] as const),
-  )
-  return Object.fromEntries(loaded)
+  const loaded: Record<string, Uint8Array> = {}
+  for (const model of modelsOf(set)) loaded[model.file] = await load(model, modelsDir)
+  return loaded
 }
 
 export type WeightsState =
