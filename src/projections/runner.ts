@@ -1,0 +1,147 @@
+/**
+ * The one runner of all projections. Leader by advisory lock, fenced by the checkpoint's compare-and-set; reconnects
+ * for ever; stops only when it is told to, or when the log is not the one it folded.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import type pg from 'pg'
+import { LogMismatch } from '../commands/errors.ts'
+import { UnreadableEvent } from '../events/parse.ts'
+import type { EventStore, Position, PositionedEvent } from '../eventstore/store.ts'
+import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { allProjections, projectedPrefixes } from './all.ts'
+import { CheckpointMoved, compareVersions, dropGenerations, ensureReadModels, liveGeneration } from './generations.ts'
+import { project } from './project.ts'
+import type { Projection } from './projection.ts'
+import { rebuild } from './rebuild.ts'
+
+export interface RunnerOptions {
+  readonly pool: pg.Pool
+  /** For the session that holds the leader's lock. */
+  readonly url: string
+  readonly store: EventStore
+  /** The role has stopped for good: somebody must look. */
+  readonly onAlarm: (error: Error) => void
+  /** A failure that is retried. */
+  readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
+  readonly projections?: readonly Projection[] | undefined
+  readonly prefixes?: readonly string[] | undefined
+  readonly maxBatch?: number | undefined
+}
+
+export interface Lag {
+  /** Whether this process is the one that projects. */
+  readonly leading: boolean
+  /** Events received from the store and not yet committed. */
+  readonly waiting: number
+  /** Milliseconds since the oldest of those was created; 0 when none waits. */
+  readonly ageMs: number
+  /** When the last event folded here was created. */
+  readonly lastEventAt: Date | null
+  readonly position: Position | null
+  /** Failures in a row since the last commit. While above 0, `waiting` may be far too low. */
+  readonly failures: number
+}
+
+export interface Runner {
+  lag(): Lag
+  /** Resolves when the runner has ended: with the error that stopped it, or null after `stop`. */
+  readonly ended: Promise<Error | null>
+  stop(): Promise<void>
+}
+
+/** Key of the leader's advisory lock. */
+export const runnerLock = 'liveness:projections'
+
+const firstPauseMs = 100
+const maxPauseMs = 10_000
+
+/** Starts in the background. Versions raised since the live generation was made are rebuilt first, beside it. */
+export function startProjections(options: RunnerOptions): Runner {
+  const { pool, url, store, onAlarm, onTrouble } = options
+  const { projections = allProjections, prefixes = projectedPrefixes, maxBatch } = options
+  const stopping = new AbortController()
+  const uncommitted: Date[] = []
+  let leading = false
+  let failures = 0
+  let lastEventAt: Date | null = null
+  let position: Position | null = null
+  let fatal: Error | null = null
+
+  const onReceived = ({ created }: PositionedEvent) => void uncommitted.push(created)
+
+  async function projectLive(signal: AbortSignal): Promise<void> {
+    await ensureReadModels(pool, projections)
+    await dropGenerations(pool, 'retired').catch(() => {})
+    const live = await liveGeneration(pool)
+    switch (compareVersions(live.versions, projections)) {
+      case 'older':
+        await rebuild({ pool, url, store, signal, projections, prefixes })
+        return
+      case 'newer':
+        throw new NewerGeneration('the live read models were made by a newer program: this one leaves them alone')
+    }
+    uncommitted.length = 0
+    position = live.checkpoint?.position ?? null
+    for await (const progress of project(live, { pool, store, projections, prefixes, signal, maxBatch, onReceived })) {
+      failures = 0
+      uncommitted.splice(0, progress.events)
+      lastEventAt = progress.last?.created ?? lastEventAt
+      position = progress.generation.checkpoint?.position ?? null
+    }
+  }
+
+  async function lead(signal: AbortSignal): Promise<void> {
+    leading = true
+    while (!signal.aborted) {
+      try {
+        await projectLive(signal)
+        continue
+      } catch (thrown) {
+        if (signal.aborted) break
+        const error = asError(thrown)
+        if (error instanceof LogMismatch || error instanceof UnreadableEvent) {
+          fatal = error
+          stopping.abort()
+          break
+        }
+        failures += 1
+        // Another generation went live, or another runner took over: not a failure, look again.
+        if (!(error instanceof CheckpointMoved)) onTrouble?.(error, failures)
+      }
+      const ceiling = Math.min(firstPauseMs * 2 ** (failures - 1), maxPauseMs)
+      await pause(ceiling * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
+    }
+    leading = false
+    uncommitted.length = 0
+  }
+
+  async function run(): Promise<Error | null> {
+    await holdAdvisoryLock(url, runnerLock, stopping.signal, lead, (error) => onTrouble?.(asError(error), failures))
+    return fatal
+  }
+
+  const ended = run().catch(asError)
+  ended.then((error) => {
+    if (error !== null) onAlarm(error)
+  })
+
+  return {
+    lag() {
+      const oldest = uncommitted[0]
+      const ageMs = oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.getTime())
+      return { leading, waiting: uncommitted.length, ageMs, lastEventAt, position, failures }
+    },
+    ended,
+    async stop() {
+      stopping.abort()
+      await ended
+    },
+  }
+}
+
+const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)))
+
+/** Two versions of the program run side by side (an upgrade in progress): the older one must not rebuild backwards. */
+export class NewerGeneration extends Error {
+  override name = 'NewerGeneration'
+}

@@ -1,0 +1,76 @@
+/** What is known of API keys. A key table is behind the log for a moment: the ledger has the last word on a known key. */
+import type pg from 'pg'
+import type { Slot } from '../events/catalogue.ts'
+
+export interface KnownApiKey {
+  readonly customerId: string
+  readonly keyId: string
+  readonly slot: Slot
+  readonly prefix: string
+  readonly expiresAt: string | null
+  /** For ever: replaced, deactivated, or the customer's account is. */
+  readonly revoked: boolean
+  /** An attempt of this customer is in doubt: the ledger settles it before it takes the next command. */
+  readonly doubtStanding: boolean
+}
+
+interface KeyRow {
+  customer_id: string
+  key_id: string
+  slot: Slot
+  prefix: string
+  issued_at: Date
+  expires_at: Date | null
+  revoked_at: Date | null
+  revoked_why: 'regenerated' | 'deactivated' | 'customer_deactivated' | null
+}
+
+/** Whose key this is, by the hex SHA-256 of the key; null when no such key was ever issued. Runs on every request. */
+export async function findApiKey(pool: pg.Pool, keyHash: string): Promise<KnownApiKey | null> {
+  const { rows } = await pool.query<KeyRow & { doubt_standing: boolean }>({
+    name: 'find-api-key',
+    text: `select k.customer_id, k.key_id, k.slot, k.prefix, k.expires_at, k.revoked_at,
+             exists (select from attempts_in_doubt d where d.customer_id = k.customer_id) as doubt_standing
+           from readmodel.api_keys k where k.key_hash = $1`,
+    values: [keyHash],
+  })
+  const [row] = rows
+  if (row === undefined) return null
+  return {
+    customerId: row.customer_id,
+    keyId: row.key_id,
+    slot: row.slot,
+    prefix: row.prefix,
+    expiresAt: row.expires_at?.toISOString() ?? null,
+    revoked: row.revoked_at !== null,
+    doubtStanding: row.doubt_standing,
+  }
+}
+
+export interface ListedKey {
+  readonly keyId: string
+  readonly slot: Slot
+  readonly prefix: string
+  readonly issuedAt: string
+  readonly expiresAt: string | null
+  readonly revokedAt: string | null
+  readonly revokedWhy: KeyRow['revoked_why']
+}
+
+/** Every key of a customer, revoked ones too, the newest first. */
+export async function keysOf(pool: pg.Pool, customerId: string): Promise<ListedKey[]> {
+  const { rows } = await pool.query<KeyRow>(
+    `select key_id, slot, prefix, issued_at, expires_at, revoked_at, revoked_why
+     from readmodel.api_keys where customer_id = $1 order by issued_at desc, slot, key_id`,
+    [customerId],
+  )
+  return rows.map((row) => ({
+    keyId: row.key_id,
+    slot: row.slot,
+    prefix: row.prefix,
+    issuedAt: row.issued_at.toISOString(),
+    expiresAt: row.expires_at?.toISOString() ?? null,
+    revokedAt: row.revoked_at?.toISOString() ?? null,
+    revokedWhy: row.revoked_why,
+  }))
+}
