@@ -156,7 +156,7 @@ const settings = {
     'whole',
   ),
   ANCHOR_DIR: optional(path, 'a folder', 'Where audit anchors are written; not set: DATA_DIR/anchors'),
-  RATE_LIMIT: withDefault(whole(1), '50', 'a whole number from 1', 'Requests a second that one API key may send'),
+  RATE_LIMIT: withDefault(whole(1), '100', 'a whole number from 1', 'Requests a second that one API key may send'),
   METERING_SUBMIT: withDefault(onOff, 'off', 'on or off', 'Send metering records to AWS Marketplace'),
   METERING_GRACE: withDefault(
     whole(60, 3_600),

@@ -1,0 +1,87 @@
+/**
+ * What one process at a time does unprompted: settle attempts in doubt, and open the new month of idle customers.
+ * Any process may; an advisory lock says which one does. Two at once would do no harm (expected revisions decide).
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { monthOf } from '../commands/plans.ts'
+import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { customersToOpen } from '../readmodels/customers.ts'
+import type { System } from './system.ts'
+
+const settleEveryMs = 3_000
+const lookAtClockEveryMs = 5_000
+const openEveryMs = 3_600_000
+const opensAtOnce = 16
+
+/** Starts in the background; resolves the returned promise's `stop` when neither duty is at work any more. */
+export function startLeaders(system: System, log: Logger): { stop(): Promise<void> } {
+  const stopping = new AbortController()
+  const onError = (error: unknown) => log.warn({ err: error }, 'the session of the leader broke')
+  const work = holdAdvisoryLock(
+    system.databaseUrl,
+    'liveness:housekeeping',
+    stopping.signal,
+    async (lost) => {
+      await Promise.all([keepSettling(system, log, lost), keepOpening(system, log, lost)])
+    },
+    onError,
+  )
+  return {
+    async stop() {
+      stopping.abort()
+      await work
+    },
+  }
+}
+
+async function keepSettling({ ledgers }: System, log: Logger, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const left = await ledgers.settleStanding()
+      if (left > 0) log.warn({ customers: left }, 'attempts in doubt could not be settled yet')
+    } catch (error) {
+      log.warn({ err: error }, 'attempts in doubt could not be looked up')
+    }
+    await pause(settleEveryMs, undefined, { signal }).catch(() => {})
+  }
+}
+
+/** At once, then each hour and right after a month's beginning by the clock that bills. */
+async function keepOpening(system: System, log: Logger, signal: AbortSignal): Promise<void> {
+  let lastMonth = ''
+  let lastAt = 0
+  while (!signal.aborted) {
+    try {
+      const month = monthOf(system.clock.now())
+      if (month !== lastMonth || performance.now() - lastAt > openEveryMs) {
+        const failed = await openMonths(system, month, signal)
+        if (failed === null) {
+          lastMonth = month
+          lastAt = performance.now()
+        } else {
+          log.warn({ err: failed, month }, 'the month could not be opened for every customer; trying again')
+        }
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'idle customers could not be looked up')
+    }
+    await pause(lookAtClockEveryMs, undefined, { signal }).catch(() => {})
+  }
+}
+
+/** Returns the last failure, or null when there was none. */
+async function openMonths({ pool, ledgers }: System, month: string, signal: AbortSignal): Promise<unknown> {
+  const waiting = await customersToOpen(pool, month)
+  let failure: unknown = null
+  const openNext = async () => {
+    for (let id = waiting.shift(); id !== undefined && !signal.aborted; id = waiting.shift()) {
+      const origin = { correlationId: `open-${month}`, causationId: `open-${month}`, actor: 'system' }
+      await ledgers.execute(id, { command: { type: 'OpenMonth' }, origin }).catch((error) => {
+        failure = error
+      })
+    }
+  }
+  await Promise.all(Array.from({ length: opensAtOnce }, openNext))
+  return failure
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/** The `liveness` command. Exit code 0 only on success; errors are sentences on stderr. */
+import { Command } from 'commander'
+import { addConfigCommand } from './cli/config.ts'
+import { addCustomerCommands } from './cli/customer.ts'
+import { addDemoCommand } from './cli/demo.ts'
+import { addEventsCommand } from './cli/events.ts'
+import { addKeyCommands } from './cli/key.ts'
+import { addModelCommands } from './cli/models.ts'
+import { addProjectionCommands } from './cli/projections.ts'
+import { addStartCommand } from './cli/start.ts'
+import { addUsageCommand } from './cli/usage.ts'
+import { version } from './version.ts'
+
+const program = new Command('liveness')
+  .description('Liveness Detection API: checks photographs for spoofing, bills each check by one event')
+  .version(version)
+  .showHelpAfterError('(--help says more)')
+  .addHelpText('after', '\nSettings come from the environment and .env; `liveness config` shows them all.')
+
+addStartCommand(program)
+addDemoCommand(program)
+addCustomerCommands(program)
+addKeyCommands(program)
+addUsageCommand(program)
+addEventsCommand(program)
+addProjectionCommands(program)
+addModelCommands(program)
+addConfigCommand(program)
+
+// A reader that has seen enough (`liveness events ID | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  const message = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`liveness: ${message}\n`)
+  if (process.env.LOG_LEVEL === 'debug' || process.env.LOG_LEVEL === 'trace') console.error(error)
+  process.exitCode = 1
+}

@@ -1,0 +1,49 @@
+import { accessSync, constants, statSync } from 'node:fs'
+import type { Command } from 'commander'
+import { loadConfig } from '../config.ts'
+import { createLogger } from '../http/logging.ts'
+import { CommandError } from './output.ts'
+
+export function addDemoCommand(program: Command): void {
+  program
+    .command('demo')
+    .description(
+      'the whole job at once: start embedded, check photographs over HTTP, show verdict, log and usage, stop',
+    )
+    .argument('<photo...>', 'JPEG or PNG files')
+    .option('--into <folder>', 'where the copies with the face framed go', '.')
+    .option('--keep', 'keep customer and log in DATA_DIR; otherwise in a temporary folder')
+    .action(async (photographs: string[], { into, keep = false }: { into: string; keep?: boolean }) => {
+      refuseWhatCannotBeRead(photographs, into)
+      const loaded = loadConfig()
+      const { LOG_LEVEL: level } = loaded.config
+      const log = createLogger(level === 'info' ? 'warn' : level, process.stderr)
+      const stop = new AbortController()
+      const onSignal = (signal: NodeJS.Signals) => {
+        if (stop.signal.aborted) process.exit(1)
+        stop.abort(new CommandError(`Stopped by ${signal}.`))
+      }
+      process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+      try {
+        // Loaded here: other commands need neither the models' runtime nor the HTTP server.
+        const { demonstrate } = await import('../demo/demo.ts')
+        await demonstrate(loaded, { photographs, into, keep, log, signal: stop.signal })
+      } finally {
+        process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+      }
+    })
+}
+
+/** Before anything is started for them. */
+function refuseWhatCannotBeRead(photographs: readonly string[], into: string): void {
+  for (const photograph of photographs) {
+    if (!statSync(photograph, { throwIfNoEntry: false })?.isFile()) {
+      throw new CommandError(`There is no file ${photograph}.`)
+    }
+  }
+  try {
+    accessSync(into, constants.W_OK)
+  } catch {
+    throw new CommandError(`Nothing can be written into ${into}; name another folder with --into.`)
+  }
+}

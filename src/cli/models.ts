@@ -1,0 +1,91 @@
+import { SingleBar } from 'cli-progress'
+import type { Command } from 'commander'
+import { loadConfig } from '../config.ts'
+import { downloadWeights } from '../inference/download.ts'
+import { loadManifest, type Model, modelsOf, resolveSet } from '../inference/manifest.ts'
+import { inspectWeights, packagedModels } from '../inference/weights.ts'
+import { CommandError, print, printJson, printTable } from './output.ts'
+
+export function addModelCommands(program: Command): void {
+  const models = program.command('models').description('the weights of the face detector and the classifiers')
+
+  models
+    .command('list')
+    .description('every model of the manifest: the sets it belongs to, licence, and whether its weights are here')
+    .option('--json', 'one JSON object a line')
+    .action(async ({ json }: { json?: true }) => {
+      const { config } = loadConfig()
+      const manifest = await loadManifest()
+      const rows = []
+      for (const [name, model] of Object.entries(manifest.models)) {
+        const sets = Object.keys(manifest.sets).filter((set) => modelsOf(resolveSet(manifest, set)).includes(model))
+        const { state } = await inspectWeights(model, config.MODELS_DIR)
+        const { file, licence, kind, url } = model
+        rows.push({ name, kind, sets, file, licence, weights: state, downloadable: url !== undefined })
+      }
+      if (json) return rows.forEach(printJson)
+      printTable(
+        ['MODEL', 'KIND', 'SETS', 'LICENCE', 'WEIGHTS', 'FILE'],
+        rows.map(({ name, kind, sets, licence, weights, file }) => [
+          name,
+          kind,
+          sets.join(' '),
+          licence,
+          weights,
+          file,
+        ]),
+      )
+    })
+
+  models
+    .command('verify')
+    .description("compare the weights of the configured set (MODEL_SET) with the manifest's checksums")
+    .option('--json', 'one JSON object a line')
+    .action(async ({ json }: { json?: true }) => {
+      const { config } = loadConfig()
+      let wrong = 0
+      for (const model of await configuredModels(config.MODEL_SET)) {
+        const found = await inspectWeights(model, config.MODELS_DIR)
+        if (found.state !== 'present') wrong += 1
+        if (json) printJson({ file: model.file, ...found })
+        else print(`${found.state.padEnd(8)} ${found.state === 'missing' ? model.file : found.path}`)
+      }
+      if (wrong > 0)
+        throw new CommandError(`${wrong} of the weights of set ${config.MODEL_SET} are missing or corrupt.`)
+    })
+
+  models
+    .command('download')
+    .description('fetch the weights of the configured set (MODEL_SET) that are not here; continues where it stopped')
+    .option('--into <folder>', 'default: MODELS_DIR, else models/ of the package')
+    .action(async ({ into }: { into?: string }) => {
+      const { config } = loadConfig()
+      const bars = new Map<string, SingleBar>()
+      const onProgress = (file: string, bytes: number, total: number) => {
+        let bar = bars.get(file)
+        if (bar === undefined) {
+          bar = new SingleBar({ format: '{filename} [{bar}] {percentage}% of {total} bytes', noTTYOutput: true })
+          bars.set(file, bar)
+          bar.start(total, bytes, { filename: file })
+        }
+        bar.update(bytes)
+        if (bytes >= total) bar.stop()
+      }
+      const outcomes = await downloadWeights({
+        models: await configuredModels(config.MODEL_SET),
+        into: into ?? config.MODELS_DIR ?? packagedModels,
+        onProgress,
+      }).finally(() => {
+        for (const bar of bars.values()) bar.stop()
+      })
+      for (const one of outcomes) {
+        print(`${one.file}: ${one.outcome}${one.outcome === 'not downloadable' ? `. ${one.reason}` : ''}`)
+      }
+      const without = outcomes.filter(({ outcome }) => outcome === 'not downloadable').length
+      if (without > 0) throw new CommandError(`${without} of the files must be put into MODELS_DIR by hand.`)
+    })
+}
+
+async function configuredModels(set: string): Promise<Model[]> {
+  return modelsOf(resolveSet(await loadManifest(), set))
+}

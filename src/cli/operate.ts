@@ -1,0 +1,38 @@
+/** Commands of an operator: decided and committed like everybody else's, through the customer's ledger. */
+import { randomUUID } from 'node:crypto'
+import type { System } from '../app/system.ts'
+import type { CustomerCommand } from '../commands/customer.ts'
+import { LedgerUnavailable } from '../commands/errors.ts'
+import type { Executed } from '../commands/ledger.ts'
+import { CommandError } from './output.ts'
+
+const maxTries = 4
+
+/**
+ * Commits a command and waits until the read models show it, so that whatever the operator asks next sees it.
+ * @throws CommandError when the decider refuses
+ */
+export async function operate(system: System, customerId: string, command: CustomerCommand): Promise<Executed> {
+  const executed = await execute(system, customerId, command)
+  await system.freshness.waitFor(customerId, executed.revision)
+  return executed
+}
+
+async function execute({ ledgers }: System, customerId: string, command: CustomerCommand): Promise<Executed> {
+  const id = randomUUID()
+  const origin = { correlationId: id, causationId: id, actor: 'operator' }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const executed = await ledgers.execute(customerId, { command, origin })
+      if (executed.kind !== 'refused') return executed
+      // The id was made for this registration: if it is taken, an earlier try landed after all.
+      if (executed.refusal === 'already_registered' && attempt > 1) return executed
+      throw new CommandError(executed.message)
+    } catch (error) {
+      // An unknown outcome of a registration is repeated with the same id; nothing else is in that stream.
+      if (!(error instanceof LedgerUnavailable) || command.type !== 'RegisterCustomer' || attempt === maxTries) {
+        throw error
+      }
+    }
+  }
+}

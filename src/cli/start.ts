@@ -1,0 +1,80 @@
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { isAbsolute, join, relative } from 'node:path'
+import { type Command, Option } from 'commander'
+import pretty from 'pino-pretty'
+import { firstSignal } from '../app/shutdown.ts'
+import { type LoadedConfig, loadConfig, type Role, roleNames, rolesSchema } from '../config.ts'
+import { createLogger } from '../http/logging.ts'
+import type { App } from '../main.ts'
+import { createCustomer } from './create-customer.ts'
+import { argument, CommandError, print } from './output.ts'
+
+export function addStartCommand(program: Command): void {
+  program
+    .command('start')
+    .description('serve the API; on embedded defaults with its own Postgres and event store')
+    .addOption(
+      new Option('--roles <roles>', `what this process does: a list of ${roleNames.join(', ')} (as ROLES)`).argParser(
+        argument(rolesSchema, `a comma-separated list of ${roleNames.join(', ')}`),
+      ),
+    )
+    .action(async ({ roles }: { roles?: Role[] }) => {
+      const loaded = loadConfig()
+      await serve(roles === undefined ? loaded : { ...loaded, config: { ...loaded.config, ROLES: roles } })
+    })
+}
+
+async function serve(loaded: LoadedConfig): Promise<void> {
+  const { config } = loaded
+  const log = process.stdout.isTTY
+    ? createLogger(config.LOG_LEVEL, pretty({ ignore: 'pid,hostname' }))
+    : createLogger(config.LOG_LEVEL)
+  const signal = firstSignal(log)
+  // Loaded here: other commands need neither the models' runtime nor the HTTP server.
+  const { startApp } = await import('../main.ts')
+  const app = await startApp(loaded, { log })
+  try {
+    await greet(app, loaded)
+    const failure = await Promise.race([signal.then(() => null), app.failed])
+    if (failure !== null) throw new CommandError(failure.message)
+  } finally {
+    await app.stop()
+    log.info('stopped')
+  }
+}
+
+/** Says where everything is. On the first start with embedded defaults, makes somebody to call the API as. */
+async function greet(app: App, { config }: LoadedConfig): Promise<void> {
+  print(`Liveness Detection API: ${app.url ?? 'no HTTP'} (roles ${app.roles.join(', ')})`)
+  if (!app.embedded) return
+  print(`Data: ${config.DATA_DIR}${databaseElsewhere(app, config.DATA_DIR)}`)
+  const all = config.DATABASE_URL === undefined && config.EVENTSTORE_URL === undefined
+  if (!all || app.url === undefined || !app.roles.includes('projections')) return
+  const marker = join(config.DATA_DIR, 'demonstration-customer')
+  if (existsSync(marker)) {
+    return print('For another API key: npx liveness customer create --plan standard')
+  }
+  const created = await createCustomer(app.system, { plan: 'standard', hardCap: false })
+  print(`Demonstration customer ${created.customer_id}, plan standard. Its API key is shown this once:`)
+  print()
+  print(`  ${created.keys?.primary}`)
+  print()
+  print('Check a photograph:')
+  print()
+  print(
+    `  { printf '{"image": "'; base64 < face.jpg | tr -d '\\n'; printf '", "image_format": "jpeg"}'; } | ` +
+      `curl -X POST ${app.url}/v1/check/liveness -H "X-API-Key: ${created.keys?.primary}" ` +
+      `-H "Content-Type: application/json" --data-binary @-`,
+  )
+  print()
+  // Written last: a start that dies before it has shown the key makes another customer next time.
+  await writeFile(marker, `${created.customer_id}\n`)
+}
+
+/** As root the database may have to lie where its user can get to. */
+function databaseElsewhere({ postgresDir }: App, dataDir: string): string {
+  if (postgresDir === undefined) return ''
+  const inside = relative(dataDir, postgresDir)
+  return inside.startsWith('..') || isAbsolute(inside) ? ` (its database: ${postgresDir})` : ''
+}

@@ -1,0 +1,126 @@
+/** The composition root: reads the settings, builds the dozen objects by hand, starts the roles, stops in order. */
+import type { AddressInfo } from 'node:net'
+import type { Logger } from 'pino'
+import { httpDependencies } from './app/http.ts'
+import { startLeaders } from './app/leaders.ts'
+import { prepareDatabase } from './app/prepare.ts'
+import { chooseRoles, refuseWhatIsMissing, settingsWithoutEffect } from './app/roles.ts'
+import { secretsOf } from './app/secrets.ts'
+import { startStack } from './app/stack.ts'
+import { type Clocks, openSystem, type System } from './app/system.ts'
+import { ConfigError, type LoadedConfig, type Role } from './config.ts'
+import { clearRuntime, writeRuntime } from './data-dir.ts'
+import { buildServer } from './http/server.ts'
+import { startInference } from './inference/inference.ts'
+import { startProjections } from './projections/runner.ts'
+
+export interface App {
+  readonly roles: readonly Role[]
+  /** Where HTTP listens; undefined without the role api. */
+  readonly url: string | undefined
+  readonly system: System
+  /** Whether Postgres or the event store, or both, run embedded in this process's data directory. */
+  readonly embedded: boolean
+  /** Where the embedded Postgres keeps its files. */
+  readonly postgresDir: string | undefined
+  /** Resolves with the reason when the process has nothing left to do: each of its roles has stopped for good. */
+  readonly failed: Promise<Error>
+  /**
+   * New requests get 503, those in flight finish and are billed; then everything stops in the order in which one
+   * thing needs another. Safe to call twice.
+   */
+  stop(): Promise<void>
+}
+
+export interface AppOptions extends Clocks {
+  readonly log: Logger
+}
+
+/**
+ * Starts the application.
+ * @throws ConfigError, DataDirInUse, WeightsMissing, WeightsCorrupt, ManifestError: sentences for the operator
+ */
+export async function startApp({ config, report }: LoadedConfig, options: AppOptions): Promise<App> {
+  const { log } = options
+  const roles = chooseRoles(config.ROLES)
+  refuseWhatIsMissing(config)
+  for (const name of settingsWithoutEffect(report)) {
+    log.warn(`${name} is set, but nothing in this version uses it yet.`)
+  }
+  const undo: (() => Promise<void>)[] = []
+  let stopping: Promise<void> | undefined
+  const stop = () => {
+    stopping ??= (async () => {
+      for (const step of undo.reverse()) {
+        await step().catch((error: unknown) => log.error({ err: error }, 'a part did not stop in order'))
+      }
+    })()
+    return stopping
+  }
+  try {
+    const stack = await startStack(config, log)
+    undo.push(() => stack.stop())
+    const { secretsKey } = await secretsOf(config)
+    await prepareDatabase(stack.databaseUrl)
+    const system = await openSystem({ ...stack, ...options })
+    undo.push(() => system.close())
+
+    let outOfService = false
+    let fail = (_: Error) => {}
+    const failed = new Promise<Error>((resolve) => {
+      fail = resolve
+    })
+    const runner = roles.includes('projections')
+      ? startProjections({
+          pool: system.pool,
+          url: system.databaseUrl,
+          store: system.store,
+          onAlarm(error) {
+            outOfService = true
+            log.fatal({ err: error, alarm: 'projections' }, `The projections have stopped for good: ${error.message}`)
+            if (!roles.includes('api')) fail(error)
+          },
+          onTrouble: (error, failures) => log.warn({ err: error, failures }, 'the projections are held up'),
+        })
+      : undefined
+    if (runner !== undefined) undo.push(() => runner.stop())
+    undo.push(() => system.ledgers.drained())
+    const leaders = startLeaders(system, log)
+    undo.push(() => leaders.stop())
+
+    let url: string | undefined
+    if (roles.includes('api')) {
+      const inference = await startInference({
+        ...(config.MODELS_DIR === undefined ? {} : { modelsDir: config.MODELS_DIR }),
+        set: config.MODEL_SET,
+        spoofThreshold: config.SPOOF_THRESHOLD,
+      })
+      undo.push(() => inference.close())
+      const parts = { config, roles, system, inference, runner, hmacKey: secretsKey, log }
+      const http = await buildServer(httpDependencies({ ...parts, outOfService: () => outOfService }))
+      undo.push(() => http.drainAndClose())
+      await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EADDRINUSE') throw error
+        throw new ConfigError(
+          `PORT ${config.PORT} on ${config.HOST} is in use by another program; set PORT to another.`,
+        )
+      })
+      url = `http://${hostInUrl(config.HOST)}:${(http.app.server.address() as AddressInfo).port}`
+    }
+    if (stack.embedded) {
+      const { databaseUrl: postgresUrl, eventStoreUrl } = stack
+      await writeRuntime(config.DATA_DIR, { pid: process.pid, postgresUrl, eventStoreUrl, httpUrl: url })
+      undo.push(() => clearRuntime(config.DATA_DIR))
+    }
+    return { roles, url, system, embedded: stack.embedded, postgresDir: stack.postgresDir, failed, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** An address that a program on this machine can call. */
+function hostInUrl(host: string): string {
+  if (['127.0.0.1', '0.0.0.0', '::', 'localhost'].includes(host)) return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}
