@@ -1,0 +1,78 @@
+/** What the HTTP side asks of the rest of the program, and no more. `main` builds it; tests build it in memory. */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Registry } from 'prom-client'
+import type { Clock } from '../commands/clock.ts'
+import type { KeyLookup } from '../commands/idempotency.ts'
+import type { Ledgers } from '../commands/ledgers.ts'
+import type { CustomerEvent, PlanName, Verdict } from '../events/catalogue.ts'
+
+/** What the key table knows of an API key. It may be behind the log, so it only ever refuses what is final. */
+export interface KnownKey {
+  readonly customerId: string
+  readonly keyId: string
+  /** Regenerated or deactivated: a key id never comes back. */
+  readonly revoked: boolean
+  /** ISO 8601 UTC instant, or null. */
+  readonly expiresAt: string | null
+  /** An attempt in doubt of this customer lies in Postgres: the ledger settles it before the next command. */
+  readonly doubtStanding: boolean
+}
+
+/** A customer's UTC month as GET /v1/usage reports it. */
+export interface MonthUsage {
+  readonly yearMonth: string
+  readonly totalCalls: number
+  readonly monthlyLimit: number
+  readonly remainingCalls: number
+  readonly overLimitCalls: number
+  readonly plan: PlanName
+  readonly hardCapEnabled: boolean
+}
+
+export interface Readiness {
+  readonly ready: boolean
+  readonly roles: readonly string[]
+  readonly modelSet: { readonly name: string; readonly version: string }
+  /** Milliseconds that this clock is ahead of Postgres's, or null before the first measurement. */
+  readonly clockOffsetMs: number | null
+  /** Projection → events it is behind the log, or null where that is unknown. */
+  readonly lag: Readonly<Record<string, number | null>>
+}
+
+export interface Dependencies {
+  /** The package's version: `metadata.ver`. */
+  readonly version: string
+  readonly ledgers: Pick<Ledgers, 'execute' | 'lastKnown'>
+  readonly inference: {
+    /** @throws InvalidImage, Overloaded */
+    check(bytes: Uint8Array, format: 'jpeg' | 'png', signal?: AbortSignal): Promise<{ readonly verdict: Verdict }>
+    /** Images that wait for a worker. */
+    queueDepth(): number
+    readonly set: { readonly name: string; readonly version: string }
+  }
+  readonly keys: { find(keyHash: string): Promise<KnownKey | null> }
+  readonly idempotencyKeys: { find(customerId: string, keyHmac: string): Promise<KeyLookup> }
+  /** The month's usage, once the read model holds `revision` of the customer's stream. @throws NotFreshYet */
+  readonly usage: { atRevision(customerId: string, revision: bigint, yearMonth: string): Promise<MonthUsage> }
+  /** The event at a revision of the customer's stream, for an answer that is given again. @throws EventStoreUnavailable */
+  readonly eventAt: (customerId: string, revision: bigint) => Promise<CustomerEvent>
+  /** Null when all is well. Ends within a second or two, and never rejects. */
+  readonly health: () => Promise<null | 'database unavailable' | 'event store unavailable'>
+  readonly ready: () => Promise<Readiness>
+  /** Whether an error says that Postgres cannot be reached just now, or that a read model is not fresh yet. */
+  readonly isUnavailable: (error: unknown) => boolean
+  readonly clock: Pick<Clock, 'now'>
+  readonly logger: FastifyBaseLogger
+  readonly limits: {
+    /** Requests a second that one key may send on average. */
+    readonly perSecond: number
+    /** Requests that one key may send at once. */
+    readonly burst: number
+  }
+  /** As Fastify takes it: whose X-Forwarded-For is believed. */
+  readonly trustProxy: boolean | number | string | string[]
+  readonly publicUrl: string
+  /** Secret of the HMACs under which idempotency keys and their bodies are known. */
+  readonly hmacKey: Buffer
+  readonly metrics: Registry
+}

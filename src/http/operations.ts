@@ -1,0 +1,50 @@
+/** What operators and their tools ask: GET /v1/health (in the contract), GET /ready and GET /metrics (beside it). */
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import type { Dependencies } from './dependencies.ts'
+import { healthy, readiness, unhealthy } from './schemas.ts'
+
+type Options = { readonly deps: Pick<Dependencies, 'health' | 'ready' | 'inference' | 'metrics'> }
+
+export const operations: FastifyPluginAsyncZod<Options> = async (app, { deps }) => {
+  app.get(
+    '/v1/health',
+    {
+      schema: {
+        summary: 'Whether the service can answer',
+        description: 'Free, without authentication and without metadata.',
+        response: { 200: healthy, 503: unhealthy },
+      },
+    },
+    async (_request, reply) => {
+      const message = await deps.health()
+      if (message === null) return { status: 'ok' as const }
+      return reply.code(503).send({ status: 'error' as const, message })
+    },
+  )
+
+  app.get(
+    '/ready',
+    {
+      schema: {
+        summary: 'Whether this process can take traffic, in detail',
+        response: { 200: readiness, 503: readiness },
+      },
+    },
+    async (_request, reply) => {
+      const { ready, roles, modelSet, clockOffsetMs, lag } = await deps.ready()
+      return reply.code(ready ? 200 : 503).send({
+        ready,
+        roles: [...roles],
+        model_set: modelSet,
+        clock_offset_ms: clockOffsetMs,
+        lag: { ...lag },
+        inference_queue_depth: deps.inference.queueDepth(),
+      })
+    },
+  )
+
+  app.get('/metrics', { schema: { hide: true } }, async (_request, reply) => {
+    reply.type(deps.metrics.contentType)
+    return deps.metrics.metrics()
+  })
+}
