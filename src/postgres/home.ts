@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { canEnter, chooseServerUser, isRoot, type ServerUser } from './server-user.ts'
 
@@ -49,6 +49,7 @@ export async function findHome(dataDir: string): Promise<Home> {
     throw new Error(`Neither ${inside} nor ${outside} is open to ${moved.user.name}, who must serve the database.`)
   }
   await writeFile(pointer, `${outside}\n`)
+  await rmdir(inside)
   return moved
 }
 
