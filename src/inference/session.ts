@@ -1,9 +1,9 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { InputLayout } from './manifest.ts'
 
-/** One thread: the pool runs one worker per core, which beats several threads on one picture (see bench/inference.ts). */
-export function createSession(model: Uint8Array): Promise<InferenceSession> {
-  return InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 3 })
+/** @param threads computing threads for one picture */
+export function createSession(model: Uint8Array, threads: number): Promise<InferenceSession> {
+  return InferenceSession.create(model, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 3 })
 }
 
 /**

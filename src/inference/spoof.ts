@@ -6,8 +6,8 @@ import { createSession, floats, toTensor } from './session.ts'
 /** ln(p / (1 − p)) of the probability p that the face is a spoof. */
 export type SpoofLogit = (picture: Pixels, face: Rect) => Promise<number>
 
-export async function createClassifier(weights: Uint8Array, model: ClassifierModel): Promise<SpoofLogit> {
-  const session = await createSession(weights)
+export async function createClassifier(weights: Uint8Array, model: ClassifierModel, threads = 1): Promise<SpoofLogit> {
+  const session = await createSession(weights, threads)
   return async (picture, face) => {
     const input = toTensor(cropFace(picture, face, model.crop, model.size), model.input, model.size, model.size)
     const outputs = await session.run({ [model.input.name]: input })
