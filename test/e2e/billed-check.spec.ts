@@ -41,7 +41,9 @@ describe.skipIf(!there)('a billed liveness check', () => {
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
     const pictures = Object.keys(reference).filter((name) => name.includes('/'))
     for (const name of pictures) {
-      const { status, body } = await check(app.url, keys.primary, photograph(name))
+      // portrait.jpg is a PNG whatever its name says; declared as jpeg it is refused, and rightly.
+      const format = name === 'live/portrait.jpg' ? 'png' : 'jpeg'
+      const { status, body } = await check(app.url, keys.primary, photograph(name), { format })
       expect([name, status, body.data.isFakeFace]).toEqual([name, 200, name.startsWith('spoof/')])
       const boxes = reference[name].faces.map(({ box }: { box: number[] }) => box)
       const found = body.data.vFaceRect as Rectangle[]
