@@ -36,7 +36,7 @@ export async function sendAttempt(connection: Connection, attempt: Attempt, dead
       deadline: deadlineMs,
     })
     .then(
-      (): SendOutcome => ({ kind: 'appended', revision: lastRevision(attempt) }),
+      ({ nextExpectedRevision }): SendOutcome => ({ kind: 'appended', revision: nextExpectedRevision }),
       (error: unknown) => {
         const outcome = outcomeOf(error)
         if (outcome.kind === 'unknown' && needsNewClient(error)) connection.replace(client)
@@ -46,11 +46,6 @@ export async function sendAttempt(connection: Connection, attempt: Attempt, dead
   const outcome = await Promise.race([answer, deadline])
   clearTimeout(timer)
   return outcome
-}
-
-/** Fixed by the attempt: a success, the first or a repeated one, is always at this one place. */
-function lastRevision({ expectedRevision, events }: Attempt): bigint {
-  return (expectedRevision === 'no_stream' ? -1n : expectedRevision) + BigInt(events.length)
 }
 
 function toClientEvent({ id, type, data, metadata }: Attempt['events'][number]) {

@@ -1,7 +1,7 @@
 import { createServer, connect as dial, type Socket } from 'node:net'
 
 /** A TCP proxy on 127.0.0.1 that misbehaves on command. What it does holds for all connections, new ones included. */
-export interface Proxy {
+export interface TcpProxy {
   readonly port: number
   /** Connections that are open now. */
   readonly connections: number
@@ -28,7 +28,7 @@ interface Pair {
   swallowed: boolean
 }
 
-export async function startProxy(targetPort: number): Promise<Proxy> {
+export async function startProxy(targetPort: number): Promise<TcpProxy> {
   const pairs = new Set<Pair>()
   let mode: 'pass' | 'swallow' | 'freeze' | 'refuse' = 'pass'
   let delayMs = 0
