@@ -47,23 +47,24 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
   for (const name of settingsWithoutEffect(report)) {
     log.warn(`${name} is set, but nothing in this version uses it yet.`)
   }
-  const undo: (() => Promise<void>)[] = []
+  const undo: [part: string, stop: () => Promise<void>][] = []
   let stopping: Promise<void> | undefined
   const stop = () => {
     stopping ??= (async () => {
-      for (const step of undo.reverse()) {
-        await step().catch((error: unknown) => log.error({ err: error }, 'a part did not stop in order'))
+      for (const [part, end] of undo.reverse()) {
+        log.debug(`stopping: ${part}`)
+        await end().catch((error: unknown) => log.error({ err: error }, `stopping ${part} failed`))
       }
     })()
     return stopping
   }
   try {
     const stack = await startStack(config, log)
-    undo.push(() => stack.stop())
+    undo.push(['the servers', () => stack.stop()])
     const { secretsKey } = await secretsOf(config)
     await prepareDatabase(stack.databaseUrl)
     const system = await openSystem({ ...stack, ...options })
-    undo.push(() => system.close())
+    undo.push(['connections', () => system.close()])
 
     let outOfService = false
     let fail = (_: Error) => {}
@@ -83,10 +84,10 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
           onTrouble: (error, failures) => log.warn({ err: error, failures }, 'the projections are held up'),
         })
       : undefined
-    if (runner !== undefined) undo.push(() => runner.stop())
-    undo.push(() => system.ledgers.drained())
+    if (runner !== undefined) undo.push(['projections', () => runner.stop()])
+    undo.push(['ledgers', () => system.ledgers.drained()])
     const leaders = startLeaders(system, log)
-    undo.push(() => leaders.stop())
+    undo.push(['leaders', () => leaders.stop()])
 
     let url: string | undefined
     if (roles.includes('api')) {
@@ -95,10 +96,10 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
         set: config.MODEL_SET,
         spoofThreshold: config.SPOOF_THRESHOLD,
       })
-      undo.push(() => inference.close())
+      undo.push(['inference', () => inference.close()])
       const parts = { config, roles, system, inference, runner, hmacKey: secretsKey, log }
       const http = await buildServer(httpDependencies({ ...parts, outOfService: () => outOfService }))
-      undo.push(() => http.drainAndClose())
+      undo.push(['HTTP', () => http.drainAndClose()])
       await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'EADDRINUSE') throw error
         throw new ConfigError(
@@ -110,7 +111,7 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
     if (stack.embedded) {
       const { databaseUrl: postgresUrl, eventStoreUrl } = stack
       await writeRuntime(config.DATA_DIR, { pid: process.pid, postgresUrl, eventStoreUrl, httpUrl: url })
-      undo.push(() => clearRuntime(config.DATA_DIR))
+      undo.push(['announcement', () => clearRuntime(config.DATA_DIR)])
     }
     return { roles, url, system, embedded: stack.embedded, postgresDir: stack.postgresDir, failed, stop }
   } catch (error) {

@@ -1,5 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { EventStoreDBClient } from '@eventstore/db-client'
 import { guardAppends } from './append-guard.ts'
+
+/** Cancelling a call takes no round trip. */
+const DISPOSE_MS = 500
 
 /**
  * The client of this process for one event store.
@@ -58,7 +62,15 @@ function newClient(connectionString: string): EventStoreDBClient {
   return client
 }
 
-/** Ends the client's calls. Its channel has no close of its own; without calls it keeps nothing alive. */
+/**
+ * Ends the client's calls. Its channel has no close of its own; without calls it keeps nothing alive. The client waits
+ * for each call to say that it ended, and a call that had ended just before never does: hence the bound.
+ */
 async function dispose(client: EventStoreDBClient): Promise<void> {
-  await client.dispose().catch(() => undefined)
+  const bound = new AbortController()
+  await Promise.race([
+    client.dispose().catch(() => undefined),
+    delay(DISPOSE_MS, undefined, { signal: bound.signal }).catch(() => undefined),
+  ])
+  bound.abort()
 }
