@@ -117,12 +117,10 @@ export const usageAnswer = successOf(usageData, 'The figures of the current UTC 
 export const healthy = z
   .object({ status: z.literal('ok') })
   .meta({ description: 'Everything this service needs answers.' })
-export const unhealthy = z
-  .object({ status: z.literal('error'), message: z.string() })
-  .meta({
-    description: 'Something it needs does not.',
-    examples: [{ status: 'error', message: 'database unavailable' }],
-  })
+export const unhealthy = z.object({ status: z.literal('error'), message: z.string() }).meta({
+  description: 'Something it needs does not.',
+  examples: [{ status: 'error', message: 'database unavailable' }],
+})
 
 export const readiness = z.object({
   ready: z.boolean(),

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { createAuthenticate } from './authenticate.ts'
 import { createExecute } from './caller.ts'
@@ -67,7 +67,7 @@ export async function buildServer(deps: Dependencies): Promise<HttpServer> {
 
   const app = Fastify({
     loggerInstance: deps.logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     trustProxy: trusted(deps.trustProxy),
     bodyLimit,
     requestTimeout: timeouts.requestTimeout,

@@ -1,0 +1,108 @@
+import { expect, test } from 'vitest'
+import { checkAnswer } from '../../src/http/schemas.ts'
+import { verdict } from '../support/given.ts'
+import { createWorld, errorOf, image } from './harness.ts'
+
+const headers = { 'idempotency-key': 'order-1' }
+
+test('a repeated key gives the first result again, unbilled and without inference, also through another instance', async () => {
+  const world = await createWorld()
+  const hmacKey = Buffer.alloc(32, 7)
+  const [one, two] = [await world.instance({ hmacKey }), await world.instance({ hmacKey })]
+  const first = await one.check({ headers })
+  world.infer = async () => ({ verdict: { ...verdict, likelihoodMillionths: 999_999 } })
+  const again = await two.check({ headers })
+  expect(first.headers['idempotent-replayed']).toBeUndefined()
+  expect(again.headers['idempotent-replayed']).toBe('true')
+  expect(again.statusCode).toBe(200)
+  expect(checkAnswer.parse(again.json())).toEqual(first.json())
+  expect(world.inferences).toBe(1)
+  expect(world.eventsOf('DetectionSucceeded')).toHaveLength(1)
+  expect(world.eventsOf('DetectionReplayed')).toHaveLength(1)
+})
+
+test('concurrent requests with one key are billed once and answer the same', async () => {
+  const world = await createWorld()
+  const { check } = await world.instance()
+  const answers = await Promise.all(Array.from({ length: 8 }, () => check({ headers })))
+  expect(new Set(answers.map(({ statusCode }) => statusCode))).toEqual(new Set([200]))
+  expect(new Set(answers.map((response) => JSON.stringify(response.json().data))).size).toBe(1)
+  expect(world.eventsOf('DetectionSucceeded')).toHaveLength(1)
+})
+
+test('a repetition is answered though the month is used up by then', async () => {
+  const world = await createWorld({ monthlyLimit: 1, hardCap: true })
+  const { check } = await world.instance()
+  expect((await check({ headers })).statusCode).toBe(200)
+  expect((await check()).statusCode).toBe(429)
+  expect((await check({ headers })).headers['idempotent-replayed']).toBe('true')
+  expect(errorOf(await check({ headers: { 'idempotency-key': 'order-2' } })).code).toBe('quota_exceeded')
+  expect(world.inferences).toBe(1)
+})
+
+test('the same key with another photograph is refused; with the same one in another spelling it is a repetition', async () => {
+  const world = await createWorld()
+  const { check } = await world.instance()
+  await check({ headers })
+  const other = { image: Buffer.from('another').toString('base64'), image_format: 'jpeg' }
+  expect(errorOf(await check({ headers, body: other }))).toMatchObject({
+    status: 400,
+    code: 'invalid_request',
+    metadata: { remaining_calls: 4_999 },
+  })
+  const spelled = `{"image_format": "jpeg",\n "image": "${image}"}`
+  const response = await check({ headers: { ...headers, 'content-type': 'application/json' }, body: spelled })
+  expect(response.headers['idempotent-replayed']).toBe('true')
+})
+
+test('a refused check leaves its key free', async () => {
+  const world = await createWorld()
+  const { check } = await world.instance()
+  world.infer = async () => {
+    throw new Error('a worker died')
+  }
+  expect(errorOf(await check({ headers })).code).toBe('internal_error')
+  world.infer = async () => ({ verdict })
+  const response = await check({ headers })
+  expect(response.statusCode).toBe(200)
+  expect(response.headers['idempotent-replayed']).toBeUndefined()
+})
+
+test('a key is forgotten after 24 hours', async () => {
+  const world = await createWorld()
+  const { check } = await world.instance()
+  await check({ headers })
+  world.now = () => '2026-05-05T12:34:56.789Z'
+  expect((await check({ headers })).headers['idempotent-replayed']).toBeUndefined()
+  expect(world.eventsOf('DetectionSucceeded')).toHaveLength(2)
+})
+
+test('two customers may use the same key', async () => {
+  const world = await createWorld()
+  const { check } = await world.instance()
+  await check({ headers })
+  const [event] = world.eventsOf('DetectionSucceeded')
+  const other = await createWorld()
+  const hmacKey = Buffer.alloc(32)
+  await (await other.instance({ hmacKey })).check({ headers })
+  expect(other.eventsOf('DetectionSucceeded')[0]?.data).not.toMatchObject({
+    idempotency: event?.type === 'DetectionSucceeded' ? event.data.idempotency : {},
+  })
+})
+
+test('a key table that lags behind a fresh ledger is waited for; one that stays behind ends in 503, unbilled', async () => {
+  const world = await createWorld()
+  await (await world.instance()).check()
+  const { check } = await world.instance() // its ledger knows no keys before the month's opener
+  let lookups = 0
+  world.idempotencyTableRevision = () => (++lookups < 3 ? 0 : Number.POSITIVE_INFINITY)
+  expect((await check({ headers })).statusCode).toBe(200)
+  expect(lookups).toBe(3)
+
+  const late = await world.instance()
+  world.idempotencyTableRevision = () => 0
+  const answer = await late.check({ headers: { 'idempotency-key': 'order-3' } })
+  expect(errorOf(answer)).toMatchObject({ status: 503, code: 'service_unavailable' })
+  expect(answer.headers['retry-after']).toBe('2')
+  expect(world.eventsOf('DetectionSucceeded')).toHaveLength(2)
+})

@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { errorStatus } from '../../src/http/envelope.ts'
+import { createWorld } from './harness.ts'
+
+async function documented() {
+  const { app } = await (await createWorld()).instance()
+  return { app, document: (await app.inject('/openapi.json')).json() }
+}
+
+test('the document is OpenAPI 3.1 and describes every route of the contract', async () => {
+  const { document } = await documented()
+  expect(document.openapi).toMatch(/^3\.1\./)
+  expect(document.info.version).toBe('1.2.3')
+  expect(document.servers).toEqual([{ url: 'http://localhost:8080' }])
+  expect(Object.keys(document.paths)).toEqual(expect.arrayContaining(['/v1/check/liveness', '/v1/usage', '/v1/health']))
+  expect(document.components.securitySchemes.apiKey).toEqual({ type: 'apiKey', in: 'header', name: 'X-API-Key' })
+})
+
+test('the check documents its fields, its limit and every error it can give, each with an example', async () => {
+  const { document } = await documented()
+  const check = document.paths['/v1/check/liveness'].post
+  const body = check.requestBody.content['application/json'].schema
+  expect(body.required).toEqual(['image', 'image_format'])
+  expect(body.properties.image.maxLength).toBe(10 * 1024 * 1024)
+  expect(check.security).toEqual([{ apiKey: [] }])
+  expect(JSON.stringify(check.parameters)).toContain('idempotency-key')
+  const exampled = Object.entries(check.responses as Record<string, unknown>).flatMap(([status, response]) =>
+    [...JSON.stringify(response).matchAll(/"error":\{"code":"(\w+)"/g)].map(([, code]) => [code, Number(status)]),
+  )
+  expect(Object.fromEntries(exampled)).toEqual(
+    Object.fromEntries(Object.entries(errorStatus).filter(([code]) => code !== 'forbidden' && code !== 'not_found')),
+  )
+})
+
+test('the reference page and everything it loads come from here, under a policy without inline scripts', async () => {
+  const { app } = await documented()
+  const page = await app.inject('/docs/')
+  expect(page.statusCode).toBe(200)
+  expect(page.headers['content-security-policy']).toContain("script-src 'self';")
+  const loaded = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(
+    ([, url = '']) => new URL(url, 'http://x/docs/'),
+  )
+  expect(loaded.length).toBeGreaterThan(3)
+  for (const { host, pathname } of loaded) {
+    expect(host).toBe('x')
+    expect((await app.inject(pathname)).statusCode, pathname).toBe(200)
+  }
+  expect(page.body).not.toMatch(/<script>[^<]/)
+})
