@@ -16,7 +16,7 @@ export type Ending =
       /** The customer's counters cannot be read for this answer either: do not make the caller wait for that. */
       readonly ledgerOut: boolean
     }
-  /** The call may be billed and this cannot be known: any answer could be a lie, so the connection just closes. */
+  /** Nobody knows whether the call is billed. Every answer could be a lie, so the connection just closes. */
   | { readonly kind: 'close_unanswered' }
   | { readonly kind: 'client_gone' }
 
