@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { EventStoreDBClient } from '@eventstore/db-client'
 import { connectEventStore } from '../src/eventstore/client.ts'
 import { startEmbeddedEventStore } from '../src/eventstore/embedded/start.ts'
 import type { EventStore, NewEvent } from '../src/eventstore/store.ts'
@@ -32,6 +33,7 @@ export async function benchEventStore(): Promise<Figure[]> {
     const sixtyFour = await appendFor(store, 64, DURATION_MS)
     const batches = await appendFor(store, 4, DURATION_MS, 100)
     const caughtUp = await catchUp(store)
+    const bare = await catchUpBare(server.url)
     return [
       { name: 'append, 1 client, p50', value: `${percentile(one.latencies, 0.5)} ms` },
       { name: 'append, 1 client, p99', value: `${percentile(one.latencies, 0.99)} ms` },
@@ -40,6 +42,7 @@ export async function benchEventStore(): Promise<Figure[]> {
       { name: 'append, 64 clients, p99', value: `${percentile(sixtyFour.latencies, 0.99)} ms` },
       { name: 'events/s in batches of 100, 4 clients', value: perSecond(batches.appends * 100, batches.ms) },
       { name: 'catch-up, events/s', value: perSecond(caughtUp.events, caughtUp.ms), goal: '≥ 35000' },
+      { name: 'catch-up, bare client, events/s', value: perSecond(bare.events, bare.ms) },
     ]
   } finally {
     await store.close()
@@ -81,6 +84,17 @@ async function catchUp(store: EventStore) {
     if (event.stream === marker) break
   }
   return { events, ms: performance.now() - startedAt }
+}
+
+/** The same events through the client alone: the bound for what `subscribe` adds. */
+async function catchUpBare(url: string) {
+  const client = EventStoreDBClient.connectionString(url)
+  const startedAt = performance.now()
+  let events = 0
+  for await (const { event } of client.readAll()) if (event?.streamId.startsWith('bench-')) events += 1
+  const ms = performance.now() - startedAt
+  await client.dispose()
+  return { events, ms }
 }
 
 function newEvent(): NewEvent {

@@ -171,7 +171,7 @@ export function exception(
 ): CallError {
   const metadata = new Metadata()
   metadata.set('exception', kind)
-  // The client reads stream names back as text; metadata that is no ASCII must travel URI-encoded or not at all.
+  // gRPC metadata are ASCII. The client only shows these values, so another sign in a stream's name may be lost.
   for (const [key, value] of Object.entries(particulars)) metadata.set(key, value.replace(/[^\x20-\x7e]/g, '?'))
   return { code, details, metadata }
 }

@@ -39,6 +39,9 @@ process.once('message', (message: unknown) => {
 })
 
 async function run({ databaseUrl, port }: Extract<ToChild, { type: 'start' }>): Promise<void> {
+  // A wrong setting is told at once; all other trouble with Postgres may pass.
+  if (!/^postgres(ql)?:\/\//.test(databaseUrl))
+    throw new Error('the address of its database must begin with postgres://')
   const stopping = new AbortController()
   const stop = (): void => stopping.abort()
   process.once('disconnect', stop)

@@ -40,19 +40,34 @@ export async function headPosition(client: Queryable): Promise<bigint> {
   return BigInt(rows[0]?.[0] ?? 0)
 }
 
-/** One statement is one transaction: when it has ended well, Postgres has the rows on disk. */
+/**
+ * One statement is one transaction: when it has ended well, Postgres has the rows on disk.
+ *
+ * The messages travel as one piece of bytes that Postgres cuts up. As an array they would be text, twice as long, and
+ * cost it twice the time.
+ */
 export async function insertRows(client: Queryable, rows: readonly StoredRow[]): Promise<void> {
+  let end = 1 // substring counts from 1
+  const begins = rows.map((row) => {
+    const begin = end
+    end += row.message.length
+    return begin
+  })
   await client.query({
     name: 'insert',
     text: `insert into eventstore.event (position, stream, revision, type, id, message)
-           select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::bytea[])`,
+           select position, stream, revision, type, id, substring($1::bytea from begins for length)
+           from unnest($2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::uuid[], $7::int[], $8::int[])
+             as rows (position, stream, revision, type, id, begins, length)`,
     values: [
+      Buffer.concat(rows.map((row) => row.message)),
       rows.map((row) => row.position),
       rows.map((row) => row.stream),
       rows.map((row) => row.revision),
       rows.map((row) => row.type),
       rows.map((row) => row.id),
-      rows.map((row) => row.message),
+      begins,
+      rows.map((row) => row.message.length),
     ],
   })
 }
