@@ -45,7 +45,8 @@ export interface Rebuilt {
 /** Key of the rebuild's advisory lock. */
 export const rebuildLock = 'liveness:projections:rebuild'
 
-const idleMs = 250
+const idleMs = 500
+const nearMs = 1_000
 /** How long the live runner may be held while the last events are folded into the new generation. */
 const holdLiveMs = 3_000
 /** Below Postgres's deadlock_timeout (1 s): a swap that readers block gives way instead of ending one of them. */
@@ -81,12 +82,11 @@ async function rebuildLocked(options: RebuildOptions, signal: AbortSignal): Prom
   await dropGenerations(pool, 'building') // nobody works on them: this session holds the lock
   const building = await transaction(pool, (client) => createGeneration(client, projections, 'building'))
   let events = 0
-  // The old rows are out of date for good once the new are live, so the first idle moment at the head is the time.
   const batches = project(building, { pool, store, projections, prefixes, signal, idleMs })
   for await (const progress of batches) {
     events += progress.events
     onProgress?.({ events, lastEventAt: progress.last?.created ?? null })
-    if (progress.full) continue
+    if (!(await nearHead(pool, progress))) continue
     const swapped = await trySwap(options, projections, progress, batches)
     if (swapped === null) continue
     await dropGenerations(pool, 'retired').catch(() => {}) // a reader is still inside: the next start drops it
@@ -94,6 +94,17 @@ async function rebuildLocked(options: RebuildOptions, signal: AbortSignal): Prom
   }
   signal.throwIfAborted()
   throw new Error('the replay ended before the head of the log')
+}
+
+/**
+ * Whether it is time to try: the store has fallen silent, or the live generation is less than a second of log ahead.
+ * Only saves vain attempts; whether the new generation may go live is decided under the lock.
+ */
+async function nearHead(pool: pg.Pool, { full, last }: Progress): Promise<boolean> {
+  if (full || last === null) return last === null
+  const [live] = await generationsIn(pool, 'live')
+  const liveAt = live?.checkpoint?.created
+  return liveAt !== undefined && liveAt.getTime() - last.created.getTime() < nearMs
 }
 
 /**

@@ -35,6 +35,8 @@ export interface Lag {
   readonly waiting: number
   /** Milliseconds since the oldest of those was created; 0 when none waits. */
   readonly ageMs: number
+  /** Events folded by this process since it started. */
+  readonly folded: number
   /** When the last event folded here was created. */
   readonly lastEventAt: Date | null
   readonly position: Position | null
@@ -63,6 +65,7 @@ export function startProjections(options: RunnerOptions): Runner {
   const uncommitted: Date[] = []
   let leading = false
   let failures = 0
+  let folded = 0
   let lastEventAt: Date | null = null
   let position: Position | null = null
   let fatal: Error | null = null
@@ -84,6 +87,7 @@ export function startProjections(options: RunnerOptions): Runner {
     position = live.checkpoint?.position ?? null
     for await (const progress of project(live, { pool, store, projections, prefixes, signal, maxBatch, onReceived })) {
       failures = 0
+      folded += progress.events
       uncommitted.splice(0, progress.events)
       lastEventAt = progress.last?.created ?? lastEventAt
       position = progress.generation.checkpoint?.position ?? null
@@ -129,7 +133,7 @@ export function startProjections(options: RunnerOptions): Runner {
     lag() {
       const oldest = uncommitted[0]
       const ageMs = oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.getTime())
-      return { leading, waiting: uncommitted.length, ageMs, lastEventAt, position, failures }
+      return { leading, waiting: uncommitted.length, ageMs, folded, lastEventAt, position, failures }
     },
     ended,
     async stop() {
