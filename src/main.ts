@@ -5,7 +5,7 @@ import { httpDependencies } from './app/http.ts'
 import { startLeaders } from './app/leaders.ts'
 import { prepareDatabase } from './app/prepare.ts'
 import { chooseRoles, refuseWhatIsMissing, settingsWithoutEffect } from './app/roles.ts'
-import { secretsOf } from './app/secrets.ts'
+import { refuseMissingSecrets, secretsOf } from './app/secrets.ts'
 import { startStack } from './app/stack.ts'
 import { type Clocks, openSystem, type System } from './app/system.ts'
 import { ConfigError, type LoadedConfig, type Role } from './config.ts'
@@ -44,6 +44,7 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
   const { log } = options
   const roles = chooseRoles(config.ROLES)
   refuseWhatIsMissing(config)
+  refuseMissingSecrets(config)
   for (const name of settingsWithoutEffect(report)) {
     log.warn(`${name} is set, but nothing in this version uses it yet.`)
   }

@@ -12,17 +12,24 @@ export interface Secrets {
 }
 
 /**
- * The secrets to work with. Call while holding the data directory's lock: what is missing is generated there.
  * Nothing is generated where the database or the event store is somebody else's: every instance must have the same
  * secrets, and a folder of this machine is not where the others look.
  * @throws ConfigError
  */
-export async function secretsOf(config: Config): Promise<Secrets> {
+export function refuseMissingSecrets(config: Config): void {
   const shared = config.DATABASE_URL === undefined ? 'EVENTSTORE_URL' : 'DATABASE_URL'
   const missing = (['SECRETS_KEY', 'AUDIT_SIGNING_KEY'] as const).filter((name) => config[name] === undefined)
   if (missing.length > 0 && config[shared] !== undefined) {
     throw new ConfigError(`${missing.join(' and ')} must be set when ${shared} is: see \`liveness config\`.`)
   }
+}
+
+/**
+ * The secrets to work with. Call while holding the data directory's lock: what is missing is generated there.
+ * @throws ConfigError
+ */
+export async function secretsOf(config: Config): Promise<Secrets> {
+  refuseMissingSecrets(config)
   return {
     secretsKey:
       config.SECRETS_KEY ??

@@ -4,6 +4,7 @@ import type { Answer } from './check.ts'
 import { type ImageFormat, InvalidImage } from './image.ts'
 import { loadManifest, resolveSet } from './manifest.ts'
 import { createPool } from './pool.ts'
+import { silenceRuntime } from './telemetry.ts'
 import { loadWeights } from './weights.ts'
 import type { WorkerResult, WorkerSettings, WorkerTask } from './worker.ts'
 
@@ -42,6 +43,7 @@ export interface Inference {
  * @throws ManifestError | WeightsMissing | WeightsCorrupt with a sentence for the operator
  */
 export async function startInference(options: InferenceOptions): Promise<Inference> {
+  silenceRuntime()
   const set = resolveSet(await loadManifest(), options.set ?? 'ensemble')
   const settings: WorkerSettings = {
     set,

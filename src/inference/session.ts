@@ -1,8 +1,10 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { InputLayout } from './manifest.ts'
+import { silenceRuntime } from './telemetry.ts'
 
 /** @param threads computing threads for one picture */
 export function createSession(model: Uint8Array, threads: number): Promise<InferenceSession> {
+  silenceRuntime()
   return InferenceSession.create(model, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 3 })
 }
 
