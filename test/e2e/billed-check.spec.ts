@@ -1,5 +1,5 @@
 /** The thread through the whole product, on its embedded defaults, from outside: HTTP and the command line only. */
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,6 +23,7 @@ import {
 const run = promisify(execFile)
 const there = haveShared('the billed check from end to end')
 const folder = mkdtempSync(join(tmpdir(), 'liveness-e2e-'))
+const python = process.env.SAMPLES_PYTHON ?? 'python3'
 const env = { DATA_DIR: join(folder, 'data'), RATE_LIMIT: '10000' }
 let app: Running
 
@@ -223,27 +224,51 @@ describe.skipIf(!there)('a billed liveness check', () => {
     expect((await usage(app.url, regenerated.key)).status).toBe(200)
   })
 
-  test('the specification’s curl, Python and Node samples run unchanged but for address and key', async () => {
+  /** Runs one of the specification's samples with our address and a new customer's key; it must be billed once. */
+  async function runSample(from: string, to: string, program: (code: string) => [command: string, args: string[]]) {
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
     const text = readFileSync(`${shared}api-reference.txt`, 'utf8')
       .replaceAll('https://liveness.api.pas-ta.io', app.url)
       .replaceAll(/lc_abc12x+/g, keys.primary)
-    const sample = (from: string, to: string) => text.slice(text.indexOf(from), text.indexOf(to, text.indexOf(from)))
     cpSync(`${shared}faces/live/t1.jpg`, join(folder, 'face.jpg'))
-    const curl = sample('{ printf', 'Why stdin?')
-    const { stdout } = await run('bash', ['-c', curl], { cwd: folder })
-    expect(JSON.parse(stdout).data.isFakeFace).toBe(false)
-    // The text file of the reference lost its indentation, which Python alone minds.
-    const indented = sample('import base64', 'Node.js\n').replace('as f:\n', 'as f:\n    ')
-    writeFileSync(join(folder, 'sample.py'), indented)
-    writeFileSync(join(folder, 'sample.mjs'), sample('import { readFileSync }', 'Plans and Usage Limits'))
-    const python = process.env.SAMPLES_PYTHON ?? 'python3'
-    expect((await run(python, ['sample.py'], { cwd: folder })).stdout).toContain('fake? False likelihood:')
-    expect((await run(process.execPath, ['sample.mjs'], { cwd: folder })).stdout).toContain('fake? false likelihood:')
+    const { stdout } = await run(...program(text.slice(text.indexOf(from), text.indexOf(to, text.indexOf(from)))), {
+      cwd: folder,
+    })
     const types = (await eventsOf(env, customer_id)).map(({ type }) => type)
-    expect(types.filter((type) => type === 'DetectionSucceeded')).toHaveLength(3)
+    expect(types.filter((type) => type === 'DetectionSucceeded')).toHaveLength(1)
+    return stdout
+  }
+  test('the specification’s curl sample runs unchanged but for address and key', async () => {
+    const answer = await runSample('{ printf', 'Why stdin?', (code) => ['bash', ['-c', code]])
+    expect(JSON.parse(answer).data.isFakeFace).toBe(false)
   }, 60_000)
+  test('the specification’s Node sample runs unchanged but for address and key', async () => {
+    const answer = await runSample('import { readFileSync }', 'Plans and Usage Limits', (code) => {
+      writeFileSync(join(folder, 'sample.mjs'), code)
+      return [process.execPath, ['sample.mjs']]
+    })
+    expect(answer).toContain('fake? false likelihood:')
+  }, 60_000)
+  test.skipIf(!haveRequests())(
+    'the specification’s Python sample runs unchanged but for address and key',
+    async () => {
+      const answer = await runSample('import base64', 'Node.js\n', (code) => {
+        // The text file of the reference lost its indentation, which Python alone minds.
+        writeFileSync(join(folder, 'sample.py'), code.replace('as f:\n', 'as f:\n    '))
+        return [python, ['sample.py']]
+      })
+      expect(answer).toContain('fake? False likelihood:')
+    },
+    60_000,
+  )
 })
+
+/** The Python sample needs the package `requests`; says aloud what is left out without it. */
+function haveRequests(): boolean {
+  const found = spawnSync(python, ['-c', 'import requests']).status === 0
+  if (!found) console.warn('SKIPPED: the Python sample needs python3 with the package requests')
+  return found
+}
 
 interface Rectangle {
   readonly x: number
