@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { check, createCustomer, eventsOf, haveShared, photograph, startProduct } from '../support/product.ts'
 
 const there = haveShared('shutdown under load')
@@ -23,6 +23,7 @@ describe.skipIf(!there)('shutdown', () => {
     const inFlight = Array.from({ length: 12 }, () => check(app.url, keys.primary, face))
     await Promise.race(inFlight) // the others are inside by now: they were sent together
     const ended = app.kill('SIGTERM')
+    await vi.waitFor(() => expect(app.output()).toContain('SIGTERM: finishing'), { timeout: 5_000, interval: 5 })
     const late = await check(app.url, keys.primary, face)
     const answers = await Promise.all(inFlight)
     await ended
