@@ -20,6 +20,8 @@ export interface Draft {
   readonly results: readonly AppendResult[]
   /** The streams that change, as they will be. */
   readonly states: ReadonlyMap<string, StreamState>
+  /** Where each event stands, by its id. */
+  readonly placesById: ReadonlyMap<string, Place>
 }
 
 /** What is in the log already. */
@@ -60,7 +62,7 @@ export async function draftGroup(
       revision += 1n
       position += 1n
       const message = encodeEvent(event, stream, revision, position, nowMs)
-      rows.push({ position, stream, revision, type: event.type, id: event.id, message })
+      rows.push({ position, stream, revision, type: event.type, message })
       idsByPlace.set(placeKey(stream, revision), event.id)
       placesById.set(event.id, { stream, revision })
     }
@@ -117,7 +119,7 @@ export async function draftGroup(
 
   const results: AppendResult[] = []
   for (const request of requests) results.push(await draft(request))
-  return { rows, results, states }
+  return { rows, results, states, placesById }
 }
 
 function placeKey(stream: string, revision: bigint): string {

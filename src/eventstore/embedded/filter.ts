@@ -1,10 +1,10 @@
 import type pb from '@eventstore/db-client/generated/streams_pb.js'
 import { status } from '@grpc/grpc-js'
+import type { StoredRow } from './model.ts'
 import { Refused } from './protocol.ts'
-import type { PageRow } from './storage.ts'
 
 /** Whether an event of $all is wanted. */
-export type Filter = (row: Pick<PageRow, 'stream' | 'type'>) => boolean
+export type Filter = (row: Pick<StoredRow, 'stream' | 'type'>) => boolean
 
 type FilterOptions = InstanceType<typeof pb.ReadReq.Options.FilterOptions>
 

@@ -46,7 +46,6 @@ export interface StoredRow {
   readonly stream: string
   readonly revision: bigint
   readonly type: string
-  readonly id: string
   readonly message: Buffer
 }
 

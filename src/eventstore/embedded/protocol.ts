@@ -44,6 +44,11 @@ export function recordedData(message: Buffer): Uint8Array {
   return ReadResp.deserializeBinary(message).getEvent()?.getEvent()?.getData_asU8() ?? new Uint8Array()
 }
 
+/** The id of a stored event. */
+export function recordedId(message: Buffer): string {
+  return readUuid(ReadResp.deserializeBinary(message).getEvent()?.getEvent()?.getId())
+}
+
 export function encodeConfirmation(subscriptionId: string): Buffer {
   return encode(
     new ReadResp().setConfirmation(new ReadResp.SubscriptionConfirmation().setSubscriptionId(subscriptionId)),

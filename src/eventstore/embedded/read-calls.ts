@@ -1,11 +1,11 @@
 import pb from '@eventstore/db-client/generated/streams_pb.js'
 import { type ServerWritableStream, status } from '@grpc/grpc-js'
 import { type Filter, readFilter } from './filter.ts'
-import { DELETED, isSoftlyDeleted, NO_REVISION, visible } from './model.ts'
+import { DELETED, isSoftlyDeleted, NO_REVISION, type StoredRow, visible } from './model.ts'
 import { createOutbox, type Outbox } from './outbox.ts'
 import { encodeStreamNotFound, Refused, streamDeleted, streamName } from './protocol.ts'
 import { pages, type ReadSource, streamState } from './source.ts'
-import { type Direction, type PageRow, readAllPage, readStreamPage } from './storage.ts'
+import { type Direction, readAllPage, readStreamPage } from './storage.ts'
 import { subscribeToAll, subscribeToStream } from './subscriptions.ts'
 
 export type ReadCall = ServerWritableStream<pb.ReadReq, Buffer>
@@ -98,7 +98,7 @@ async function readAll(
 
 async function sendPages(
   outbox: Outbox,
-  source: AsyncIterable<readonly PageRow[]>,
+  source: AsyncIterable<readonly StoredRow[]>,
   maxCount: number,
   wanted: Filter,
 ): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg'
-import { absentStream, DELETED, LogUnavailable, type StreamState } from './model.ts'
-import { type Direction, loadStreams, PAGE_ROWS, type PageRow } from './storage.ts'
+import { absentStream, DELETED, LogUnavailable, type StoredRow, type StreamState } from './model.ts'
+import { type Direction, loadStreams, PAGE_ROWS } from './storage.ts'
 import type { Writer } from './writer.ts'
 
 /** What reads and subscriptions draw from: the table through connections of their own, and the writer's memory. */
@@ -22,14 +22,14 @@ export async function* pages(
   direction: Direction,
   first: bigint,
   last: bigint,
-  placeOf: (row: PageRow) => bigint,
-  fetch: (low: bigint, high: bigint, limit: number) => Promise<PageRow[]>,
+  placeOf: (row: StoredRow) => bigint,
+  fetch: (low: bigint, high: bigint, limit: number) => Promise<StoredRow[]>,
   maxRows = Number.MAX_SAFE_INTEGER,
-): AsyncGenerator<readonly PageRow[], void, void> {
+): AsyncGenerator<readonly StoredRow[], void, void> {
   let low = first
   let high = last < DELETED ? last : DELETED - 1n
   let left = maxRows
-  function fetchNext(): Promise<PageRow[]> | undefined {
+  function fetchNext(): Promise<StoredRow[]> | undefined {
     if (low > high || left <= 0) return undefined
     const page = fetch(low, high, Math.min(left, PAGE_ROWS)).catch(unavailable)
     page.catch(() => undefined) // whoever awaits it sees the error; nobody does when the client has left

@@ -1,7 +1,7 @@
 import type { ClientBase, Pool } from 'pg'
 import { parseMetadata } from './metadata.ts'
 import { absentStream, metastreamOf, NO_REVISION, type StoredRow, type StreamState } from './model.ts'
-import { recordedData } from './protocol.ts'
+import { recordedData, recordedId } from './protocol.ts'
 
 /** All SQL of the embedded event store. Rows are written once and never changed. */
 
@@ -25,7 +25,6 @@ export async function createSchema(client: Queryable): Promise<void> {
       stream   text collate "C" not null,
       revision bigint not null,
       type     text not null,
-      id       uuid not null,
       message  bytea not null,
       unique (stream, revision)
     );`)
@@ -41,32 +40,25 @@ export async function headPosition(client: Queryable): Promise<bigint> {
 }
 
 /**
- * One statement is one transaction: when it has ended well, Postgres has the rows on disk.
+ * One statement is one transaction: when it has ended well, Postgres has the rows on disk. Positions are consecutive.
  *
  * The messages travel as one piece of bytes that Postgres cuts up. As an array they would be text, twice as long, and
  * cost it twice the time.
  */
 export async function insertRows(client: Queryable, rows: readonly StoredRow[]): Promise<void> {
-  let end = 1 // substring counts from 1
-  const begins = rows.map((row) => {
-    const begin = end
-    end += row.message.length
-    return begin
-  })
   await client.query({
     name: 'insert',
-    text: `insert into eventstore.event (position, stream, revision, type, id, message)
-           select position, stream, revision, type, id, substring($1::bytea from begins for length)
-           from unnest($2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::uuid[], $7::int[], $8::int[])
-             as rows (position, stream, revision, type, id, begins, length)`,
+    text: `insert into eventstore.event (position, stream, revision, type, message)
+           select $1 + place - 1, stream, revision, type,
+                  substring($2::bytea from (1 + sum(length) over (order by place) - length)::int for length)
+           from unnest($3::text[], $4::bigint[], $5::text[], $6::int[])
+             with ordinality as rows (stream, revision, type, length, place)`,
     values: [
+      rows[0]?.position,
       Buffer.concat(rows.map((row) => row.message)),
-      rows.map((row) => row.position),
       rows.map((row) => row.stream),
       rows.map((row) => row.revision),
       rows.map((row) => row.type),
-      rows.map((row) => row.id),
-      begins,
       rows.map((row) => row.message.length),
     ],
   })
@@ -95,14 +87,15 @@ export async function loadStreams(client: Queryable, streams: readonly string[])
   )
 }
 
+/** The id of the event at that place; it stands in its message. */
 export async function idAt(client: Queryable, stream: string, revision: bigint): Promise<string | undefined> {
-  const { rows } = await client.query<[string]>({
+  const { rows } = await client.query<[Buffer]>({
     name: 'id-at',
-    text: 'select id from eventstore.event where stream = $1 and revision = $2',
+    text: 'select message from eventstore.event where stream = $1 and revision = $2',
     values: [stream, revision],
     rowMode: 'array',
   })
-  return rows[0]?.[0]
+  return rows[0] === undefined ? undefined : recordedId(rows[0][0])
 }
 
 /** At most `$3` rows; the page is cut off where its bytes pass the limit, but the first row is always in it. */
@@ -122,7 +115,6 @@ const statements = {
 }
 
 export type Direction = 'forwards' | 'backwards'
-export type PageRow = Omit<StoredRow, 'id'>
 
 /** The next page of $all within the positions `low` … `high`, both included. Empty: there is no more. */
 export function readAllPage(
@@ -131,7 +123,7 @@ export function readAllPage(
   low: bigint,
   high: bigint,
   limit: number,
-): Promise<PageRow[]> {
+): Promise<StoredRow[]> {
   return readPage(client, `all-${direction}`, statements.all[direction], [low, high, limit])
 }
 
@@ -143,11 +135,11 @@ export function readStreamPage(
   low: bigint,
   high: bigint,
   limit: number,
-): Promise<PageRow[]> {
+): Promise<StoredRow[]> {
   return readPage(client, `stream-${direction}`, statements.stream[direction], [low, high, limit, stream])
 }
 
-async function readPage(client: Queryable, name: string, text: string, values: unknown[]): Promise<PageRow[]> {
+async function readPage(client: Queryable, name: string, text: string, values: unknown[]): Promise<StoredRow[]> {
   const { rows } = await client.query<[string, string, string, string, Buffer]>({
     name,
     text,

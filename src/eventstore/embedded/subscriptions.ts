@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type pb from '@eventstore/db-client/generated/streams_pb.js'
 import { checkpointInterval, readFilter } from './filter.ts'
-import { DELETED, isSoftlyDeleted, visible } from './model.ts'
+import { DELETED, isSoftlyDeleted, type StoredRow, visible } from './model.ts'
 import type { Outbox } from './outbox.ts'
 import {
   caughtUpMessage,
@@ -12,7 +12,7 @@ import {
   streamName,
 } from './protocol.ts'
 import { pages, type ReadSource, streamState } from './source.ts'
-import { type PageRow, readAllPage, readStreamPage } from './storage.ts'
+import { readAllPage, readStreamPage } from './storage.ts'
 
 /**
  * Subscriptions: from the table until they have caught up, then from the shared tail, and back to the table when they
@@ -87,8 +87,8 @@ export async function subscribeToStream(source: ReadSource, outbox: Outbox, from
 
 interface Subscription {
   /** Pages of what was in the table when it was called, after the cursor. */
-  catchUp(after: bigint): AsyncIterable<readonly PageRow[]>
-  look(row: PageRow): Promise<void>
+  catchUp(after: bigint): AsyncIterable<readonly StoredRow[]>
+  look(row: StoredRow): Promise<void>
 }
 
 async function follow(source: ReadSource, outbox: Outbox, start: bigint, subscription: Subscription): Promise<void> {

@@ -1,4 +1,4 @@
-import type { PageRow } from './storage.ts'
+import type { StoredRow } from './model.ts'
 
 /** What the tail keeps at most; a subscriber that is further behind reads from the table until it has caught up. */
 const MAX_ROWS = 8_192
@@ -12,9 +12,9 @@ export interface Tail {
   /** Position of the last event that is known to be in the log. */
   readonly head: bigint
   /** The events after `position`, up to `limit`; undefined when the tail no longer reaches back that far. */
-  after(position: bigint, limit: number): readonly PageRow[] | undefined
+  after(position: bigint, limit: number): readonly StoredRow[] | undefined
   /** Adds committed events; their positions follow the head. */
-  publish(rows: readonly PageRow[]): void
+  publish(rows: readonly StoredRow[]): void
   /** Forgets everything: the log ends at `head`, and what was written up to there is only in the table. */
   reset(head: bigint): void
   /** Calls `wake` after each change, until the returned function is called. */
@@ -22,7 +22,7 @@ export interface Tail {
 }
 
 export function createTail(): Tail {
-  let rows: PageRow[] = []
+  let rows: StoredRow[] = []
   let bytes = 0
   let head = 0n
   const wakes = new Set<() => void>()

@@ -163,7 +163,7 @@ export async function openWriter(databaseUrl: string, log: Log, signal: AbortSig
   /** Only after the commit does memory know of the new events. */
   function remember(draft: Draft): void {
     for (const [stream, state] of draft.states) streams.set(stream, state)
-    for (const row of draft.rows) ids.set(row.id, { stream: row.stream, revision: row.revision })
+    for (const [id, place] of draft.placesById) ids.set(id, place)
     if (draft.rows.length > 0) tail.publish(draft.rows)
   }
 
