@@ -251,7 +251,7 @@ function regenerateKey(state: CustomerState, command: Of<'RegenerateApiKey'>, at
 /**
  * An upgrade (a larger plan, or more credits on the same plan) takes effect at once and clears a scheduled change; a
  * downgrade waits for the first UTC month that begins at or after the contract's renewal, or for the next month where
- * no contract date is known (DESIGN, "Two clocks").
+ * no contract date is known (docs/design.md, "Two clocks").
  */
 function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Decision {
   const before = state.terms

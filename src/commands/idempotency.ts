@@ -5,7 +5,7 @@
 import type { CustomerEvent } from '../events/catalogue.ts'
 import type { Replayable } from './customer.ts'
 
-/** How long a key is remembered, in milliseconds of event time. Source: DESIGN, "Where the contract is silent". */
+/** How long a key is remembered, in milliseconds of event time. Source: docs/design.md. */
 export const rememberedMs = 24 * 60 * 60 * 1_000
 
 /** The HMACs under which a request's key and body are known. */

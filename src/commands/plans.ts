@@ -1,7 +1,7 @@
 /**
  * The plan catalogue and the arithmetic of months, credits and overage. Pure. Changing the catalogue changes nothing
  * that is already in the log: every event carries the terms it was decided with.
- * Source of plans and prices: api-reference, "Plans and Usage Limits"; the free plan: DESIGN, "Where the contract is silent".
+ * Source of plans and prices: api-reference, "Plans and Usage Limits"; the free plan: docs/design.md.
  */
 import type { Licence, PlanName } from '../events/catalogue.ts'
 

@@ -3,7 +3,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
 const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** The parts of a check, in the order of DESIGN, "The way of a call". */
+/** The parts of a check, in the order of docs/design.md. */
 export type Stage = 'authenticate' | 'replay_lookup' | 'inference' | 'commit'
 
 export interface HttpMetrics {

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { planNames } from '../events/catalogue.ts'
 import { type ErrorCode, errorStatus } from './envelope.ts'
 
-/** Source: DESIGN, "Where the contract is silent": 10 MB means this many Base64 characters. */
+/** Source: docs/design.md: 10 MB means this many Base64 characters. */
 export const maxImageCharacters = 10 * 1024 * 1024
 
 /**

@@ -1,4 +1,4 @@
-/** DESIGN's invariants 2–6, checked on a customer's stream by bookkeeping of its own: none of the product's fold. */
+/** Invariants 2–6 of docs/design.md, checked on a customer's stream by bookkeeping of its own: none of the product's fold. */
 import { expect } from 'vitest'
 import { chainFault, emptyHead, type Head } from '../../src/events/chain.ts'
 import { parseCustomerEvent } from '../../src/events/parse.ts'
