@@ -1,5 +1,5 @@
 /** Read model `api_keys`: every key that was ever issued. Revoked ones stay, so that a revoked key is known as revoked. */
-import { type Projection, recordset, statement, upsert } from './projection.ts'
+import { type FoldedEvent, type Projection, recordset, statement, upsert } from './projection.ts'
 
 const keyColumns = {
   key_hash: 'text',
@@ -42,22 +42,18 @@ export const apiKeys: Projection = {
   fold(batch) {
     const issued = new Map<string, Record<string, unknown>>()
     const revoked = new Map<string, Record<string, unknown>>()
-    for (const { customerId, event, before } of batch) {
+    const revokeKey = ({ customerId, event }: FoldedEvent, keyHash: string | undefined, why: string) => {
+      if (keyHash === undefined || revoked.has(keyHash)) return
       const { occurredAt } = event.data
-      const revokeKey = (keyHash: string | undefined, why: string) => {
-        if (keyHash === undefined || revoked.has(keyHash)) return
-        revoked.set(keyHash, {
-          key_hash: keyHash,
-          customer_id: customerId,
-          revoked_at: occurredAt,
-          revoked_why: why,
-        })
-      }
+      revoked.set(keyHash, { key_hash: keyHash, customer_id: customerId, revoked_at: occurredAt, revoked_why: why })
+    }
+    for (const folded of batch) {
+      const { event, before, customerId } = folded
       switch (event.type) {
         case 'ApiKeyIssued':
         case 'ApiKeyRegenerated': {
-          const { keyHash, keyId, slot, prefix, expiresAt } = event.data
-          revokeKey(before.keys[slot]?.keyHash, 'regenerated')
+          const { keyHash, keyId, slot, prefix, expiresAt, occurredAt } = event.data
+          revokeKey(folded, before.keys[slot]?.keyHash, 'regenerated')
           if (issued.has(keyHash)) break
           issued.set(keyHash, {
             key_hash: keyHash,
@@ -71,11 +67,11 @@ export const apiKeys: Projection = {
           break
         }
         case 'ApiKeyDeactivated':
-          revokeKey(before.keys[event.data.slot]?.keyHash, 'deactivated')
+          revokeKey(folded, before.keys[event.data.slot]?.keyHash, 'deactivated')
           break
         case 'CustomerDeactivated':
-          for (const key of [before.keys.primary, before.keys.secondary])
-            revokeKey(key?.keyHash, 'customer_deactivated')
+          revokeKey(folded, before.keys.primary?.keyHash, 'customer_deactivated')
+          revokeKey(folded, before.keys.secondary?.keyHash, 'customer_deactivated')
           break
       }
     }

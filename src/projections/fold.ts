@@ -45,6 +45,7 @@ export function createFold(projections: readonly Projection[]): Fold {
       const known = await knownStreams(client, cache, new Set(events.map(({ stream }) => stream)))
       const folded: FoldedEvent[] = []
       const revisions = new Map<string, bigint>()
+      // This loop runs once per event of a replay: as little as possible is made in it.
       for (const stored of events) {
         const before = known.get(stored.stream) ?? unknown
         if (stored.revision <= before.head.revision) continue // delivered twice
@@ -59,10 +60,10 @@ export function createFold(projections: readonly Projection[]): Fold {
         const { hash } = metadata
         const state = evolve(before.state, event)
         known.set(stored.stream, { head: { revision: stored.revision, hash }, state })
-        revisions.set(customerId, stored.revision)
         folded.push({ customerId, revision: stored.revision, hash, event, before: before.state, after: state })
       }
       for (const [stream, value] of known) cache.set(stream, value)
+      for (const { customerId, revision } of folded) revisions.set(customerId, revision)
       if (folded.length === 0) return { statements: [], revisions }
       return { statements: projections.flatMap((projection) => projection.fold(folded)), revisions }
     },

@@ -35,7 +35,7 @@ export interface Progress {
 }
 
 export const channel = 'readmodels'
-const defaultMaxBatch = 2_000
+const defaultMaxBatch = 1_000
 const maxPayload = 7_999 // bytes; Postgres refuses 8,000
 
 /**

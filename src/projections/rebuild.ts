@@ -82,15 +82,18 @@ async function rebuildLocked(options: RebuildOptions, signal: AbortSignal): Prom
   await dropGenerations(pool, 'building') // nobody works on them: this session holds the lock
   const building = await transaction(pool, (client) => createGeneration(client, projections, 'building'))
   let events = 0
-  const batches = project(building, { pool, store, projections, prefixes, signal, idleMs })
-  for await (const progress of batches) {
-    events += progress.events
-    onProgress?.({ events, lastEventAt: progress.last?.created ?? null })
-    if (!(await nearHead(pool, progress))) continue
-    const swapped = await trySwap(options, projections, progress, batches)
-    if (swapped === null) continue
+  async function* replay() {
+    for await (const progress of project(building, { pool, store, projections, prefixes, signal, idleMs })) {
+      events += progress.events
+      onProgress?.({ events, lastEventAt: progress.last?.created ?? null })
+      yield progress
+    }
+  }
+  const steps = replay()
+  for await (const step of steps) {
+    if (!(await nearHead(pool, step)) || !(await trySwap(options, projections, step, steps))) continue
     await dropGenerations(pool, 'retired').catch(() => {}) // a reader is still inside: the next start drops it
-    return { generation: building.generation, events: events + swapped.events }
+    return { generation: building.generation, events }
   }
   signal.throwIfAborted()
   throw new Error('the replay ended before the head of the log')
@@ -108,37 +111,34 @@ async function nearHead(pool: pg.Pool, { full, last }: Progress): Promise<boolea
 }
 
 /**
- * Holds the live checkpoint where it is, folds what the new generation still lacks up to there, and swaps. Null when
- * that takes too long or readers are in the way; nothing has changed then, but events may have been folded.
+ * Holds the live checkpoint where it is, folds what the new generation still lacks up to there, and swaps. False when
+ * that takes too long or readers are in the way: the old generation is still live then.
  */
 async function trySwap(
   { pool, acceptOlderLog = false }: RebuildOptions,
   projections: readonly Projection[],
   reached: Progress,
-  batches: AsyncGenerator<Progress>,
-): Promise<{ readonly events: number } | null> {
-  let events = 0
+  steps: AsyncGenerator<Progress>,
+): Promise<boolean> {
   let { generation } = reached
   try {
-    return await transaction(pool, async (client) => {
+    await transaction(pool, async (client) => {
       const [live] = await generationsIn(client, 'live', 'for update')
       const until = performance.now() + holdLiveMs
       let atHead = reached.events === 0
       while (live !== undefined && compareCheckpoints(generation.checkpoint, live.checkpoint) < 0) {
         if (acceptOlderLog && atHead) break
-        if (performance.now() > until) throw new NotYet()
-        const { value, done } = await batches.next()
-        if (done) throw new NotYet()
+        const { value, done } = await steps.next()
+        if (done || performance.now() > until) throw new NotYet()
         generation = value.generation
-        events += value.events
         atHead = value.events === 0
       }
       await client.query(lockTimeout)
       await swap(client, live, generation, projections)
-      return { events }
     })
+    return true
   } catch (error) {
-    if (error instanceof NotYet || (error as { code?: unknown }).code === lockNotAvailable) return null
+    if (error instanceof NotYet || (error as { code?: unknown }).code === lockNotAvailable) return false
     throw error
   }
 }
@@ -155,8 +155,10 @@ async function swap(
   if (live !== undefined) {
     await client.query("update readmodel.generations set state = 'retired' where generation = $1", [live.generation])
   }
-  await client.query("update readmodel.generations set state = 'live' where generation = $1 and state = 'building'", [
-    next.generation,
-  ])
+  const { rowCount } = await client.query(
+    "update readmodel.generations set state = 'live' where generation = $1 and state = 'building'",
+    [next.generation],
+  )
+  if (rowCount !== 1) throw new Error(`generation ${next.generation} was dropped by another rebuild`)
   await client.query('select pg_notify($1, $2)', [channel, ''])
 }
