@@ -42,13 +42,22 @@ export interface Patience {
 }
 export const defaultPatience: Patience = { sendMs: 2_500, attemptMs: 8_000 }
 
-/** Sends the same attempt until its outcome is known, or patience ends; then `unknown`. */
+/**
+ * Sends the same attempt until its outcome is known, or patience ends; then `unknown`. Once one send ended unknown, a
+ * refusal of a later one says nothing of it: it may have landed, or land yet.
+ */
 export async function sendUntilKnown(store: EventStore, attempt: Attempt, patience: Patience): Promise<SendOutcome> {
   const giveUpAt = performance.now() + patience.attemptMs
+  let unknown: SendOutcome | undefined
   for (let pauseMs = 25; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
     const left = giveUpAt - performance.now()
+    // A process that was frozen in the pause must not send what it decided long ago.
+    if (unknown !== undefined && left <= 0) return unknown
     const outcome = await store.send(attempt, Math.max(1, Math.min(patience.sendMs, left)))
-    if (outcome.kind !== 'unknown' || performance.now() + pauseMs >= giveUpAt) return outcome
+    if (outcome.kind === 'appended' || outcome.kind === 'conflict') return outcome
+    if (outcome.kind === 'refused' && unknown === undefined) return outcome
+    unknown = { kind: 'unknown', cause: outcome.cause }
+    if (performance.now() + pauseMs >= giveUpAt) return unknown
     await new Promise((resolve) => setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)))
   }
 }
