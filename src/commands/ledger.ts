@@ -14,7 +14,6 @@ import { CustomerLog, type LoadSnapshot } from './customer-log.ts'
 import type { Doubt, Doubts } from './doubts.ts'
 import { AttemptInDoubt, ClientGone, LedgerUnavailable, Undeliverable } from './errors.ts'
 import { type IdempotencyKey, type KeyHit, type KeyLookup, tablesBehind } from './idempotency.ts'
-import { monthOf } from './plans.ts'
 import { settle } from './settle.ts'
 import { type CustomerState, evolve, openMonth } from './state.ts'
 
@@ -146,6 +145,7 @@ export class Ledger {
   private async pass(log: CustomerLog, batch: Pending[]): Promise<void> {
     const giveUpAt = performance.now() + maxPassMs
     let sawHead = false
+    let begunMonth = ''
     for (let round = 0; performance.now() < giveUpAt; round++) {
       batch = batch.filter(({ request, reject }) => {
         if (request.signal?.aborted) reject(new ClientGone('the client went away'))
@@ -161,9 +161,11 @@ export class Ledger {
         }
         return this.answer(plan, batch)
       }
-      const first = plan.caused[0]?.event
-      if (first?.type === 'MonthlyCreditsGranted') {
-        await this.deps.clock.monthHasBegun(monthOf(first.data.occurredAt))
+      const opened = openedMonth(plan)
+      if (opened !== undefined && opened !== begunMonth) {
+        await this.deps.clock.monthHasBegun(opened)
+        begunMonth = opened
+        continue // that may have taken a while: who is still there, and what time is it now?
       }
       const { attempt, head } = freeze(log.stream, log.head, plan.caused)
       const outcome = await sendUntilKnown(this.deps.store, attempt, this.deps.patience)
@@ -232,6 +234,14 @@ interface Plan {
   readonly caused: readonly Caused[]
 }
 
+/** The month that a plan opens: an opener comes first, or right behind a registration. */
+function openedMonth({ caused }: Plan): string | undefined {
+  for (const { event } of caused.slice(0, 2)) {
+    if (event.type === 'MonthlyCreditsGranted') return event.data.yearMonth
+  }
+  return undefined
+}
+
 /** Decides commands in order, each on the state that the one before it leaves behind. */
 function planBatch(log: CustomerLog, batch: readonly Pending[], now: string): Plan {
   let state = log.state
@@ -247,13 +257,15 @@ function planBatch(log: CustomerLog, batch: readonly Pending[], now: string): Pl
       const { key, lookup } = request.idempotency
       const found = log.tail.find(key, lookup, now, uncommitted)
       if (found === tablesBehind) {
-        outcomes.push({ kind: 'tables_behind', state, revision })
+        outcomes.push({ kind: 'tables_behind', state: openMonth(state, now), revision })
         continue
       }
       if (found !== null && found.body !== key.body) {
         outcomes.push({ kind: 'key_reused', state: openMonth(state, now), revision })
         continue
       }
+      // A detection and its replay never share an attempt: in doubt, the replay would forbid to void what it repeats.
+      if (found !== null && found.revision > log.head.revision && caused.length > 0) break
       hit = found
     }
     if (
