@@ -1,5 +1,5 @@
 /** Read model `customers`: one row per customer, the newest state in columns. Its revision is what readers wait for. */
-import { lastOfEach, type Projection, upsert } from './projection.ts'
+import { type Projection, upsert } from './projection.ts'
 
 const columns = {
   customer_id: 'uuid',
@@ -19,7 +19,8 @@ const columns = {
   head_hash: 'text',
 }
 
-// The first event of a stream is its registration: the row's first insert holds that instant, and it stays.
+// The first event of a stream is its registration: the row's first insert holds that instant, and it stays; what later
+// upserts propose there is never taken.
 const upsertCustomers = upsert('customers', ['customer_id'], columns, { registered_at: null })
 
 export const customers: Projection = {
@@ -44,13 +45,13 @@ export const customers: Projection = {
       head_hash text not null
     ) with (fillfactor = 70)`,
   },
-  fold(batch) {
+  fold(batch, last) {
     const registeredAt = new Map<string, string>()
-    for (const { customerId, event } of batch) {
-      if (!registeredAt.has(customerId)) registeredAt.set(customerId, event.data.occurredAt)
+    for (const { customerId, revision, event } of batch) {
+      if (revision === 0n) registeredAt.set(customerId, event.data.occurredAt)
     }
     return upsertCustomers(
-      lastOfEach(batch).map(({ customerId, revision, hash, after }) => ({
+      last.map(({ customerId, revision, hash, after }) => ({
         customer_id: customerId,
         plan: after.terms.plan,
         monthly_limit: after.terms.monthlyLimit,
@@ -62,7 +63,7 @@ export const customers: Projection = {
         scheduled: after.scheduled ?? null,
         ended: after.ended ?? null,
         deactivated: after.deactivated,
-        registered_at: registeredAt.get(customerId),
+        registered_at: registeredAt.get(customerId) ?? after.lastOccurredAt,
         last_event_at: after.lastOccurredAt,
         revision: revision.toString(),
         head_hash: hash,

@@ -44,30 +44,47 @@ export function createFold(projections: readonly Projection[]): Fold {
     async batch(client, events) {
       const known = await knownStreams(client, cache, new Set(events.map(({ stream }) => stream)))
       const folded: FoldedEvent[] = []
-      const revisions = new Map<string, bigint>()
-      // This loop runs once per event of a replay: as little as possible is made in it.
+      // This loop runs once per event of a replay: a run of one stream, as group commits make them, looks it up once.
+      let stream = ''
+      let { head, state } = unknown
       for (const stored of events) {
-        const before = known.get(stored.stream) ?? unknown
-        if (stored.revision <= before.head.revision) continue // delivered twice
+        if (stored.stream !== stream) {
+          if (stream !== '') known.set(stream, { head, state })
+          stream = stored.stream
+          ;({ head, state } = known.get(stream) ?? unknown)
+        }
+        if (stored.revision <= head.revision) continue // delivered twice
         const { event, metadata } = parseCustomerEvent(stored)
         const { customerId } = event.data
-        const fault = placeFault(before.head, stored, metadata.prevHash, customerId)
+        const fault = placeFault(head, stored, metadata.prevHash, customerId)
         if (fault !== null) {
-          throw new LogMismatch(
-            `${stored.stream} revision ${stored.revision} does not follow what was folded: ${fault}`,
-          )
+          throw new LogMismatch(`${stream} revision ${stored.revision} does not follow what was folded: ${fault}`)
         }
-        const { hash } = metadata
-        const state = evolve(before.state, event)
-        known.set(stored.stream, { head: { revision: stored.revision, hash }, state })
-        folded.push({ customerId, revision: stored.revision, hash, event, before: before.state, after: state })
+        const before = state
+        state = evolve(before, event)
+        head = { revision: stored.revision, hash: metadata.hash }
+        folded.push({ customerId, revision: head.revision, hash: head.hash, event, before, after: state })
       }
-      for (const [stream, value] of known) cache.set(stream, value)
-      for (const { customerId, revision } of folded) revisions.set(customerId, revision)
-      if (folded.length === 0) return { statements: [], revisions }
-      return { statements: projections.flatMap((projection) => projection.fold(folded)), revisions }
+      if (stream !== '') known.set(stream, { head, state })
+      for (const [name, value] of known) cache.set(name, value)
+      const last = lastOfEach(folded)
+      const revisions = new Map(last.map(({ customerId, revision }) => [customerId, revision]))
+      return { statements: projections.flatMap((projection) => projection.fold(folded, last)), revisions }
     },
   }
+}
+
+/** The last event of each customer. Backwards, so that a run of one customer is looked up once. */
+function lastOfEach(folded: readonly FoldedEvent[]): FoldedEvent[] {
+  const last = new Map<string, FoldedEvent>()
+  let customerId = ''
+  for (let i = folded.length - 1; i >= 0; i--) {
+    const candidate = folded[i]
+    if (candidate === undefined || candidate.customerId === customerId) continue
+    customerId = candidate.customerId
+    if (!last.has(customerId)) last.set(customerId, candidate)
+  }
+  return [...last.values()]
 }
 
 function placeFault(head: Head, stored: StoredEvent, prevHash: string, customerId: string): string | null {

@@ -29,8 +29,11 @@ export interface Projection {
   readonly version: number
   /** Table name → its DDL, with indexes. Names are unqualified: each generation has a schema of its own. */
   readonly tables: Readonly<Record<string, string>>
-  /** Changed rows of a batch, in order of the log. Must give the same rows however the log is cut into batches. */
-  fold(batch: readonly FoldedEvent[]): Statement[]
+  /**
+   * Changed rows of a batch, which is in order of the log; `last` holds the last event of each customer in it, for rows
+   * that are a function of the state alone. Must give the same rows however the log is cut into batches.
+   */
+  fold(batch: readonly FoldedEvent[], last: readonly FoldedEvent[]): Statement[]
 }
 
 type Row = Readonly<Record<string, unknown>>
@@ -70,9 +73,4 @@ export function upsert(
 /** A statement over rows, or none when there are no rows. */
 export function statement(name: string, text: string, rows: readonly Row[]): Statement[] {
   return rows.length === 0 ? [] : [{ name, text, values: [JSON.stringify(rows)] }]
-}
-
-/** The last event of each customer in a batch: where a row is a function of the state, only it matters. */
-export function lastOfEach(batch: readonly FoldedEvent[]): FoldedEvent[] {
-  return [...new Map(batch.map((folded) => [folded.customerId, folded])).values()]
 }

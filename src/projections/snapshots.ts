@@ -3,7 +3,7 @@
  * Ledgers start from it when cold, and the runner itself folds on from it.
  */
 import { foldVersion } from '../commands/state.ts'
-import { lastOfEach, type Projection, upsert } from './projection.ts'
+import { type Projection, upsert } from './projection.ts'
 
 const upsertSnapshots = upsert('ledger_snapshots', ['customer_id'], {
   customer_id: 'uuid',
@@ -26,9 +26,9 @@ export const snapshots: Projection = {
       state jsonb not null
     ) with (fillfactor = 50)`,
   },
-  fold: (batch) =>
+  fold: (_, last) =>
     upsertSnapshots(
-      lastOfEach(batch).map(({ customerId, revision, hash, after }) => ({
+      last.map(({ customerId, revision, hash, after }) => ({
         customer_id: customerId,
         revision: revision.toString(),
         fold_version: foldVersion,

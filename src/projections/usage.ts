@@ -97,10 +97,9 @@ const voidPrices = `update usage_prices t set ${takeBack}
   where t.customer_id = v.customer_id and t.year_month = v.year_month
     and t.plan = v.plan and t.overage_unit_price = v.overage_unit_price`
 
-interface Counts {
-  credit_calls: number
-  overage_calls: number
-}
+type Counts = { credit_calls: number; overage_calls: number }
+type PriceRow = Counts & { customer_id: string; year_month: string; plan: string; overage_unit_price: string }
+type DayRow = Counts & { customer_id: string; day: string }
 const count = (row: Counts, funding: Funding) => {
   row[funding === 'credit' ? 'credit_calls' : 'overage_calls'] += 1
 }
@@ -124,16 +123,19 @@ function monthRows(batch: readonly FoldedEvent[]) {
     last_detection_at: string | null
   }
   const months = new Map<string, Month>()
+  let month: Month | undefined
   for (const folded of batch) {
     const { customerId, event, after } = folded
     if (after.yearMonth === '') continue // registered, and the first opener comes next
-    const month = getOrAdd(months, customerId + after.yearMonth, () => ({
-      ...none,
-      last: folded,
-      last_sequence: 0,
-      first_detection_at: null,
-      last_detection_at: null,
-    }))
+    if (month?.last.customerId !== customerId || month.last.after.yearMonth !== after.yearMonth) {
+      month = getOrAdd(months, customerId + after.yearMonth, () => ({
+        ...none,
+        last: folded,
+        last_sequence: 0,
+        first_detection_at: null,
+        last_detection_at: null,
+      }))
+    }
     month.last = folded
     if (event.type !== 'DetectionSucceeded') continue
     count(month, event.data.funding)
@@ -215,27 +217,37 @@ export const usage: Projection = {
     )`,
   },
   fold(batch) {
-    const prices = new Map<string, Counts & Record<string, unknown>>()
-    const days = new Map<string, Counts & Record<string, unknown>>()
+    const prices = new Map<string, PriceRow>()
+    const days = new Map<string, DayRow>()
+    let price: PriceRow | undefined
+    let date: DayRow | undefined
     const terms: Record<string, unknown>[] = []
     const voids: Record<string, unknown>[] = []
     for (const folded of batch) {
       const { customerId, revision, event, before, after } = folded
       if (event.type === 'DetectionSucceeded') {
         const { yearMonth, plan, overageUnitPrice, occurredAt, funding } = event.data
-        const price = getOrAdd(prices, `${customerId} ${yearMonth} ${plan} ${overageUnitPrice}`, () => ({
-          customer_id: customerId,
-          year_month: yearMonth,
-          plan,
-          overage_unit_price: overageUnitPrice,
-          ...none,
-        }))
-        count(price, funding)
         const day = occurredAt.slice(0, 10)
-        count(
-          getOrAdd(days, customerId + day, () => ({ customer_id: customerId, day, ...none })),
-          funding,
-        )
+        // Neighbours mostly count in the same rows.
+        if (
+          price?.customer_id !== customerId ||
+          price.year_month !== yearMonth ||
+          price.plan !== plan ||
+          price.overage_unit_price !== overageUnitPrice
+        ) {
+          price = getOrAdd(prices, `${customerId} ${yearMonth} ${plan} ${overageUnitPrice}`, () => ({
+            customer_id: customerId,
+            year_month: yearMonth,
+            plan,
+            overage_unit_price: overageUnitPrice,
+            ...none,
+          }))
+        }
+        if (date?.customer_id !== customerId || date.day !== day) {
+          date = getOrAdd(days, customerId + day, () => ({ customer_id: customerId, day, ...none }))
+        }
+        count(price, funding)
+        count(date, funding)
       } else if (event.type === 'DetectionVoided') {
         voids.push(voidRow(revision, event.data))
       }

@@ -51,6 +51,12 @@ interface MonthRow {
   state: CustomerState
 }
 
+const monthColumns = `u.plan, u.monthly_limit, u.monthly_fee, u.overage_unit_price, u.hard_cap, u.credit_calls,
+  u.overage_calls, u.voided_calls, u.last_sequence, u.first_detection_at, u.last_detection_at,
+  s.revision as through_revision, s.state`
+const monthTables = `readmodel.ledger_snapshots s
+  left join readmodel.usage_months u on u.customer_id = s.customer_id and u.year_month = $2`
+
 /**
  * Usage of a month. A month after the newest opened one comes out as it would open; null for an unknown customer and
  * for a month in which the customer's stream has no event (before registration, or idle while nobody wrote openers).
@@ -58,16 +64,13 @@ interface MonthRow {
 export async function usageOf(pool: pg.Pool, customerId: string, month: string): Promise<Usage | null> {
   const { rows } = await pool.query<MonthRow>({
     name: 'usage-of',
-    text: `select u.plan, u.monthly_limit, u.monthly_fee, u.overage_unit_price, u.hard_cap, u.credit_calls,
-             u.overage_calls, u.voided_calls, u.last_sequence, u.first_detection_at, u.last_detection_at,
-             s.revision as through_revision, s.state
-           from readmodel.ledger_snapshots s
-           left join readmodel.usage_months u on u.customer_id = s.customer_id and u.year_month = $2
-           where s.customer_id = $1`,
+    text: `select ${monthColumns} from ${monthTables} where s.customer_id = $1`,
     values: [customerId, month],
   })
-  const [row] = rows
-  if (row === undefined) return null
+  return rows[0] === undefined ? null : toUsage(customerId, month, rows[0])
+}
+
+function toUsage(customerId: string, month: string, row: MonthRow): Usage | null {
   const { state, through_revision: throughRevision } = row
   if (row.plan !== null) {
     const terms = {
@@ -147,30 +150,33 @@ export interface DayCalls {
   readonly voidedCalls: number
 }
 
-/** The rows of a month's statement; null where usageOf is null. Taken from one snapshot of the read models. */
+interface StatementRow extends MonthRow {
+  lines: StatementLine[]
+  days: DayCalls[]
+  terms: (Omit<TermsChange, 'revision'> & { revision: string })[]
+}
+
+const calls = `'creditCalls', credit_calls, 'overageCalls', overage_calls, 'voidedCalls', voided_calls`
+
+/** The rows of a month's statement; null where usageOf is null. One SQL statement, so that the figures add up. */
 export async function statementOf(pool: pg.Pool, customerId: string, month: string): Promise<Statement | null> {
-  const usage = await usageOf(pool, customerId, month)
-  if (usage === null) return null
-  const { rows } = await pool.query<{
-    lines: StatementLine[]
-    days: DayCalls[]
-    terms: (Omit<TermsChange, 'revision'> & { revision: string })[]
-  }>(
-    `select
-       (select coalesce(json_agg(json_build_object('plan', plan, 'overageUnitPrice', overage_unit_price,
-            'creditCalls', credit_calls, 'overageCalls', overage_calls, 'voidedCalls', voided_calls)
-            order by plan, overage_unit_price), '[]')
+  const { rows } = await pool.query<StatementRow>(
+    `select ${monthColumns},
+       (select coalesce(json_agg(json_build_object('plan', plan, 'overageUnitPrice', overage_unit_price, ${calls})
+                                 order by plan, overage_unit_price), '[]')
         from readmodel.usage_prices where customer_id = $1 and year_month = $2) as lines,
-       (select coalesce(json_agg(json_build_object('day', day,
-            'creditCalls', credit_calls, 'overageCalls', overage_calls, 'voidedCalls', voided_calls)
-            order by day), '[]')
+       (select coalesce(json_agg(json_build_object('day', day, ${calls}) order by day), '[]')
         from readmodel.usage_days where customer_id = $1 and day like $2 || '-%') as days,
-       (select coalesce(json_agg(json_build_object('revision', revision::text, 'plan', plan,
-            'monthlyLimit', monthly_limit, 'monthlyFee', monthly_fee, 'overageUnitPrice', overage_unit_price)
-            order by revision), '[]')
-        from readmodel.terms where customer_id = $1 and year_month = $2) as terms`,
+       (select coalesce(json_agg(json_build_object('revision', revision::text, 'plan', plan, 'monthlyLimit',
+                                   monthly_limit, 'monthlyFee', monthly_fee, 'overageUnitPrice', overage_unit_price)
+                                 order by terms.revision), '[]')
+        from readmodel.terms where customer_id = $1 and year_month = $2) as terms
+     from ${monthTables} where s.customer_id = $1`,
     [customerId, month],
   )
-  const { lines = [], days = [], terms = [] } = rows[0] ?? {}
-  return { usage, lines, days, terms: terms.map((change) => ({ ...change, revision: BigInt(change.revision) })) }
+  const [row] = rows
+  const usage = row === undefined ? null : toUsage(customerId, month, row)
+  if (row === undefined || usage === null) return null
+  const { lines, days } = row
+  return { usage, lines, days, terms: row.terms.map((held) => ({ ...held, revision: BigInt(held.revision) })) }
 }

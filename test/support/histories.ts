@@ -1,6 +1,6 @@
 /** Histories of customers in virtual time, made by the real decider: whatever a command refuses leaves no trace. */
 import fc from 'fast-check'
-import { freeze } from '../../src/commands/attempt.ts'
+import { freeze, sendUntilKnown } from '../../src/commands/attempt.ts'
 import { type CustomerCommand, decide, isRefusal, type Voidable } from '../../src/commands/customer.ts'
 import { type CustomerState, evolve, initialState } from '../../src/commands/state.ts'
 import { customerStream, type PlanName, type Slot } from '../../src/events/catalogue.ts'
@@ -84,7 +84,7 @@ export function createPlayer(store: EventStore, start = '2026-01-30T22:00:00.000
     const origin = { correlationId: 'history', causationId: 'history', actor: 'operator' }
     const caused = decision.map((event) => ({ event, origin }))
     const { attempt, head } = freeze(customerStream(customer.id), customer.head, caused)
-    const outcome = await store.send(attempt, 10_000)
+    const outcome = await sendUntilKnown(store, attempt, { sendMs: 2_000, attemptMs: 30_000 })
     if (outcome.kind !== 'appended') throw new Error(`a history could not be written: ${outcome.kind}`)
     for (const [index, event] of decision.entries()) {
       if (event.type === 'DetectionSucceeded') {
