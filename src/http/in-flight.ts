@@ -12,16 +12,29 @@ export interface InFlight {
 
 export function createInFlight(): InFlight {
   const responses = new Set<ServerResponse>()
+  const watched = new WeakSet<Socket>()
   let whenEmpty: () => void = () => {}
 
   function remove(this: ServerResponse) {
     if (responses.delete(this) && responses.size === 0) whenEmpty()
   }
 
+  /** Of pipelined requests only the one whose turn it is hears from Node that the connection is gone: tell the others. */
+  function watch(socket: Socket) {
+    if (watched.has(socket)) return
+    watched.add(socket)
+    socket.once('close', () => {
+      for (const response of responses) {
+        if (response.req.socket === socket && response.socket === null) response.emit('close')
+      }
+    })
+  }
+
   return {
     add(response) {
       responses.add(response)
       response.once('finish', remove).once('close', remove)
+      watch(response.req.socket)
     },
     settled(graceMs) {
       if (responses.size === 0) return Promise.resolve()
