@@ -38,7 +38,7 @@ export function startLeaders(system: System, log: Logger): { stop(): Promise<voi
 async function keepSettling({ ledgers }: System, log: Logger, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     try {
-      const left = await ledgers.settleStanding()
+      const left = await ledgers.settleStanding(signal)
       if (left > 0) log.warn({ customers: left }, 'attempts in doubt could not be settled yet')
     } catch (error) {
       log.warn({ err: error }, 'attempts in doubt could not be looked up')

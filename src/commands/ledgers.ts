@@ -11,8 +11,11 @@ export interface Ledgers {
   execute(customerId: string, request: LedgerRequest, options?: { doubtStanding?: boolean }): Promise<Executed>
   /** The state as last folded in this process, possibly behind other instances; undefined when nothing is known. */
   lastKnown(customerId: string): CustomerState | undefined
-  /** Settles every doubt that stands in Postgres; returns how many customers could not be settled yet. */
-  settleStanding(): Promise<number>
+  /**
+   * Settles every doubt that stands in Postgres, customer by customer; returns how many could not be settled yet. Ends
+   * before the next customer once `signal` aborts.
+   */
+  settleStanding(signal?: AbortSignal): Promise<number>
   /** Waits until every command that was accepted has its outcome. */
   drained(): Promise<void>
 }
@@ -44,7 +47,7 @@ export function createLedgers(deps: LedgerDeps): Ledgers {
       return ledger.execute(request)
     },
     lastKnown: (customerId) => ledgers.get(customerId)?.lastKnown,
-    async settleStanding() {
+    async settleStanding(signal) {
       const customers = new Set<string>()
       for (const doubt of await deps.doubts.standing()) {
         ledgerOf(doubt.customerId).doubt([doubt])
@@ -52,6 +55,7 @@ export function createLedgers(deps: LedgerDeps): Ledgers {
       }
       let failed = 0
       for (const customerId of customers) {
+        if (signal?.aborted) break
         await ledgerOf(customerId)
           .settleNow()
           .catch(() => {

@@ -7,7 +7,7 @@ import type { LedgerDeps } from '../../src/commands/ledger.ts'
 import { createLedgers } from '../../src/commands/ledgers.ts'
 import type { SendOutcome } from '../../src/eventstore/store.ts'
 import { memoryDoubts } from '../support/doubts.ts'
-import { customerId, detection, registration } from '../support/given.ts'
+import { customerId, detection, registration, uuid } from '../support/given.ts'
 import { checkStream } from '../support/invariants.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
 
@@ -149,4 +149,20 @@ test('a client that goes away while a month is waited for is not billed', async 
   client.abort()
   await expect(inVirtualTime(answer)).rejects.toThrow(ClientGone)
   expect(billed()).toBe(0)
+})
+
+test('settling stops before the next customer when the process is to stop', async () => {
+  const { store, doubts, ledgers } = await lone()
+  const others = [1, 2, 3].map((n) => `22222222-2222-4222-8222-22222222222${n}`)
+  for (const id of others) {
+    await inVirtualTime(ledgers.execute(id, { command: registration({ customerId: id }), origin }))
+    await doubts.record({ firstEventId: uuid(), customerId: id, expectedRevision: 3n, detectionIds: [] })
+  }
+  store.onSend = () => ({ requestLost: true }) // each customer takes all of the patience
+  const stop = new AbortController()
+  const settling = ledgers.settleStanding(stop.signal)
+  await vi.advanceTimersByTimeAsync(1_000)
+  stop.abort()
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect(await Promise.race([settling, Promise.resolve('still settling')])).toBe(1)
 })
