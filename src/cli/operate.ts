@@ -1,12 +1,14 @@
 /** Commands of an operator: decided and committed like everybody else's, through the customer's ledger. */
 import { randomUUID } from 'node:crypto'
 import type { System } from '../app/system.ts'
+import type { Executed } from '../commands/batch.ts'
 import type { CustomerCommand } from '../commands/customer.ts'
-import { LedgerUnavailable } from '../commands/errors.ts'
-import type { Executed } from '../commands/ledger.ts'
+import { AttemptInDoubt, LedgerUnavailable } from '../commands/errors.ts'
 import { CommandError } from './output.ts'
 
 const maxTries = 4
+/** A new key is shown only after the wait, and lost with it: an operator would rather wait. In milliseconds. */
+const patienceMs = 60_000
 
 /**
  * Commits a command and waits until the read models show it, so that whatever the operator asks next sees it.
@@ -14,7 +16,7 @@ const maxTries = 4
  */
 export async function operate(system: System, customerId: string, command: CustomerCommand): Promise<Executed> {
   const executed = await execute(system, customerId, command)
-  await system.freshness.waitFor(customerId, executed.revision)
+  await system.freshness.waitFor(customerId, executed.revision, patienceMs)
   return executed
 }
 
@@ -29,6 +31,9 @@ async function execute({ ledgers }: System, customerId: string, command: Custome
       if (executed.refusal === 'already_registered' && attempt > 1) return executed
       throw new CommandError(executed.message)
     } catch (error) {
+      if (error instanceof AttemptInDoubt) {
+        throw new CommandError('The event store did not answer: this may have taken effect. `customer show` tells.')
+      }
       // An unknown outcome of a registration is repeated with the same id; nothing else is in that stream.
       if (!(error instanceof LedgerUnavailable) || command.type !== 'RegisterCustomer' || attempt === maxTries) {
         throw error

@@ -5,35 +5,15 @@
  * and sent as one attempt (group commit). No timer: the batch adapts to the load by itself. Other instances have
  * ledgers of the same stream; the exact expected revision decides between them.
  */
-import type { CustomerEvent } from '../events/catalogue.ts'
 import { type Attempt, type EventStore, EventStoreUnavailable } from '../eventstore/store.ts'
-import { type Caused, freeze, type Origin, type Patience, sendUntilKnown } from './attempt.ts'
+import { freeze, type Origin, type Patience, sendUntilKnown } from './attempt.ts'
+import { type Executed, type LedgerRequest, maxEventsPerAttempt, openedMonth, type Plan, planBatch } from './batch.ts'
 import type { Clock } from './clock.ts'
-import { type CustomerCommand, decide, isRefusal, type RefusalKind } from './customer.ts'
 import { CustomerLog, type LoadSnapshot } from './customer-log.ts'
 import type { Doubt, Doubts } from './doubts.ts'
 import { AttemptInDoubt, ClientGone, LedgerUnavailable, Undeliverable } from './errors.ts'
-import { type IdempotencyKey, type KeyHit, type KeyLookup, tablesBehind } from './idempotency.ts'
 import { settle } from './settle.ts'
-import { type CustomerState, evolve, openMonth } from './state.ts'
-
-export interface LedgerRequest {
-  readonly command: CustomerCommand
-  readonly origin: Origin
-  /** With RecordDetection or Observe: a detection found under this key is replayed instead. */
-  readonly idempotency?: { readonly key: IdempotencyKey; readonly lookup: KeyLookup } | undefined
-  /** Aborted when the client goes away: the command is dropped if it was not sent yet. */
-  readonly signal?: AbortSignal | undefined
-}
-
-/** How a command ended, with the state right after it, at `revision` of the customer's stream. */
-export type Executed = { readonly state: CustomerState; readonly revision: bigint } & (
-  | { readonly kind: 'done'; readonly events: readonly CustomerEvent[] }
-  | { readonly kind: 'replayed'; readonly hit: KeyHit }
-  | { readonly kind: 'refused'; readonly refusal: RefusalKind; readonly message: string }
-  | { readonly kind: 'key_reused' }
-  | { readonly kind: 'tables_behind' }
-)
+import type { CustomerState } from './state.ts'
 
 export interface LedgerDeps {
   readonly store: EventStore
@@ -44,8 +24,6 @@ export interface LedgerDeps {
 }
 
 const maxQueued = 2_048
-const maxEventsPerAttempt = 256
-const maxBytesPerAttempt = 512 * 1024 // the server refuses above 1 MiB
 const maxPassMs = 10_000
 const recordDoubtMs = 4_000
 
@@ -152,7 +130,11 @@ export class Ledger {
         return !request.signal?.aborted
       })
       if (batch.length === 0) return
-      const plan = planBatch(log, batch, this.deps.clock.now())
+      const plan = planBatch(
+        log,
+        batch.map(({ request }) => request),
+        this.deps.clock.now(),
+      )
       if (plan.caused.length === 0) {
         // A refusal is never given on state that might be stale: look at the head once in this pass, decide again.
         if (!sawHead) {
@@ -226,78 +208,6 @@ export class Ledger {
       })
     }
   }
-}
-
-interface Plan {
-  /** One for each command of the batch that fitted, in order. */
-  readonly outcomes: readonly Executed[]
-  readonly caused: readonly Caused[]
-}
-
-/** The month that a plan opens: an opener comes first, or right behind a registration. */
-function openedMonth({ caused }: Plan): string | undefined {
-  for (const { event } of caused.slice(0, 2)) {
-    if (event.type === 'MonthlyCreditsGranted') return event.data.yearMonth
-  }
-  return undefined
-}
-
-/** Decides commands in order, each on the state that the one before it leaves behind. */
-function planBatch(log: CustomerLog, batch: readonly Pending[], now: string): Plan {
-  let state = log.state
-  let revision = log.head.revision
-  let bytes = 0
-  const outcomes: Executed[] = []
-  const caused: Caused[] = []
-  const uncommitted: [bigint, CustomerEvent][] = []
-  for (const { request } of batch) {
-    let { command } = request
-    let hit: KeyHit | null = null
-    if (request.idempotency !== undefined) {
-      const { key, lookup } = request.idempotency
-      const found = log.tail.find(key, lookup, now, uncommitted)
-      if (found === tablesBehind) {
-        outcomes.push({ kind: 'tables_behind', state: openMonth(state, now), revision })
-        continue
-      }
-      if (found !== null && found.body !== key.body) {
-        outcomes.push({ kind: 'key_reused', state: openMonth(state, now), revision })
-        continue
-      }
-      // A detection and its replay never share an attempt: in doubt, the replay would forbid to void what it repeats.
-      if (found !== null && found.revision > log.head.revision && caused.length > 0) break
-      hit = found
-    }
-    if (
-      hit !== null &&
-      (command.type === 'RecordDetection' || command.type === 'Observe') &&
-      command.keyId !== undefined
-    ) {
-      command = { type: 'ReplayDetection', keyId: command.keyId, detection: hit }
-    }
-    const decision = decide(state, command, now)
-    if (isRefusal(decision)) {
-      outcomes.push({ kind: 'refused', ...decision, state: openMonth(state, now), revision })
-      continue
-    }
-    const size = decision.reduce((sum, event) => sum + approximateBytes(event), 0)
-    if (bytes > 0 && (bytes + size > maxBytesPerAttempt || caused.length + decision.length > maxEventsPerAttempt)) break
-    bytes += size
-    for (const event of decision) {
-      state = evolve(state, event)
-      revision += 1n
-      caused.push({ event, origin: request.origin })
-      uncommitted.push([revision, event])
-    }
-    const after = { state: decision.length === 0 ? openMonth(state, now) : state, revision }
-    outcomes.push(hit === null ? { kind: 'done', events: decision, ...after } : { kind: 'replayed', hit, ...after })
-  }
-  return { outcomes, caused }
-}
-
-/** An upper estimate: an event of ours without rectangles is below 1.5 KiB with its metadata and framing. */
-function approximateBytes(event: CustomerEvent): number {
-  return event.type === 'DetectionSucceeded' ? 2_048 + 64 * event.data.verdict.faces.length : 2_560
 }
 
 async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {

@@ -1,5 +1,6 @@
 /** The ledgers of this process: made on demand, forgotten when idle and many, drained at shutdown. */
-import { type Executed, Ledger, type LedgerDeps, type LedgerRequest } from './ledger.ts'
+import type { Executed, LedgerRequest } from './batch.ts'
+import { Ledger, type LedgerDeps } from './ledger.ts'
 import type { CustomerState } from './state.ts'
 
 export interface Ledgers {

@@ -1,8 +1,8 @@
 /** Who is calling, and the one way in which a request gives commands to that customer's ledger. */
 import type { FastifyRequest } from 'fastify'
+import type { Executed } from '../commands/batch.ts'
 import type { CustomerCommand } from '../commands/customer.ts'
 import type { IdempotencyKey, KeyLookup } from '../commands/idempotency.ts'
-import type { Executed } from '../commands/ledger.ts'
 import type { Dependencies } from './dependencies.ts'
 import { ApiError } from './envelope.ts'
 import type { HttpMetrics } from './metrics.ts'

@@ -1,8 +1,8 @@
 /** The optional Idempotency-Key of a check: how it is known without being stored, and asking the ledger about it. */
 import { createHmac } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Executed } from '../commands/batch.ts'
 import type { IdempotencyKey, KeyLookup } from '../commands/idempotency.ts'
-import type { Executed } from '../commands/ledger.ts'
 import type { Dependencies } from './dependencies.ts'
 
 /** How long the key table may take to catch up with what the ledger has forgotten. */

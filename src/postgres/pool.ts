@@ -29,6 +29,8 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
     idleTimeoutMillis: 60_000,
   })
   pool.on('error', onIdleError) // without a listener the process would end
+  // Nor has a connection a listener between its hand-out and its first query; the failing query reports the loss.
+  pool.on('connect', (client) => client.on('error', () => {}))
   return pool
 }
 
@@ -39,9 +41,6 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
  */
 export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect()
-  // A client outside the pool has no listener; the failing query reports the loss.
-  const ignore = () => {}
-  client.on('error', ignore)
   let broken = false
   try {
     await client.query('begin')
@@ -58,7 +57,6 @@ export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient
     }
     throw error
   } finally {
-    client.off('error', ignore)
     client.release(broken)
   }
 }

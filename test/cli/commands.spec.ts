@@ -1,16 +1,16 @@
 /** The command line as an operator has it: child processes on a data directory, with and without a running start. */
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { packageRoot } from '../../src/built.ts'
+import { reachableFolder } from '../support/folder.ts'
 import { check, createCustomer, eventsOf, haveShared, liveness, photograph, startProduct } from '../support/product.ts'
 
 const there = haveShared('commands beside a running start')
-const folder = mkdtempSync(join(tmpdir(), 'liveness-cli-'))
+const folder = reachableFolder('liveness-cli-')
 const env = { DATA_DIR: join(folder, 'data') }
 const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
 

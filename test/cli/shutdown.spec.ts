@@ -1,12 +1,12 @@
 /** What an end costs: nothing that was answered, nothing that was committed. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import { reachableFolder } from '../support/folder.ts'
 import { check, createCustomer, eventsOf, haveShared, photograph, startProduct } from '../support/product.ts'
 
 const there = haveShared('shutdown under load')
-const folder = mkdtempSync(join(tmpdir(), 'liveness-stop-'))
+const folder = reachableFolder('liveness-stop-')
 const env = { DATA_DIR: join(folder, 'data') }
 const billed = async (id: string) => {
   const events = await eventsOf(env, id)

@@ -4,10 +4,11 @@
  */
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Executed } from '../../src/commands/batch.ts'
 import type { Clock } from '../../src/commands/clock.ts'
 import { AttemptInDoubt, LedgerUnavailable, Undeliverable } from '../../src/commands/errors.ts'
 import { type IdempotencyKey, IdempotencyTail, type KeyLookup, tablesBehind } from '../../src/commands/idempotency.ts'
-import type { Executed, LedgerDeps } from '../../src/commands/ledger.ts'
+import type { LedgerDeps } from '../../src/commands/ledger.ts'
 import { createLedgers, type Ledgers } from '../../src/commands/ledgers.ts'
 import { parseCustomerEvent } from '../../src/events/parse.ts'
 import { memoryDoubts } from '../support/doubts.ts'

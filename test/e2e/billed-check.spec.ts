@@ -1,12 +1,12 @@
 /** The thread through the whole product, on its embedded defaults, from outside: HTTP and the command line only. */
 import { execFile, spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { PNG } from 'pngjs'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { reachableFolder } from '../support/folder.ts'
 import {
   check,
   createCustomer,
@@ -22,7 +22,7 @@ import {
 
 const run = promisify(execFile)
 const there = haveShared('the billed check from end to end')
-const folder = mkdtempSync(join(tmpdir(), 'liveness-e2e-'))
+const folder = reachableFolder('liveness-e2e-')
 const python = process.env.SAMPLES_PYTHON ?? 'python3'
 const env = { DATA_DIR: join(folder, 'data'), RATE_LIMIT: '10000' }
 let app: Running

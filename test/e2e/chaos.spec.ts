@@ -2,11 +2,11 @@
  * kill −9 in mid-load, from outside, on the embedded stack: what the clients were told is held against the log, the
  * read models against a replay. `CHAOS_ROUNDS` makes it longer (npm run soak).
  */
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
+import { reachableFolder } from '../support/folder.ts'
 import { expectAgreement, startLoad } from '../support/load.ts'
 import {
   createCustomer,
@@ -22,8 +22,7 @@ import {
 
 const there = haveShared('kill −9 in mid-load')
 const rounds = Number(process.env.CHAOS_ROUNDS ?? 2)
-const folder = mkdtempSync(join(tmpdir(), 'liveness-chaos-'))
-chmodSync(folder, 0o755)
+const folder = reachableFolder('liveness-chaos-')
 
 /** Process ids of the direct children of a process whose command line matches. */
 function children(parent: number | undefined, commandLine: RegExp): number[] {

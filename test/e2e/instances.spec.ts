@@ -1,11 +1,11 @@
 /** Several instances over one event store and one Postgres, and an event store behind a network that fails. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import { type EmbeddedEventStore, startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
+import { reachableFolder } from '../support/folder.ts'
 import { expectAgreement, startLoad } from '../support/load.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import {
@@ -22,7 +22,7 @@ import {
 import { startProxy } from '../support/proxy.ts'
 
 const there = haveShared('several instances')
-const folder = mkdtempSync(join(tmpdir(), 'liveness-instances-'))
+const folder = reachableFolder('liveness-instances-')
 const secrets = {
   SECRETS_KEY: randomBytes(32).toString('base64'),
   AUDIT_SIGNING_KEY: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),

@@ -1,19 +1,19 @@
 /** A month boundary in the middle of a load: two instances with the same injected clock, real servers, real models. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { type EmbeddedEventStore, startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
 import { createLogger } from '../../src/http/logging.ts'
 import { type App, startApp } from '../../src/main.ts'
 import { connect, databaseTime } from '../../src/postgres/pool.ts'
+import { reachableFolder } from '../support/folder.ts'
 import { expectAgreement, startLoad } from '../support/load.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import { createCustomer, eventsOf, haveShared, modelsDir, photograph, usage } from '../support/product.ts'
 
 const there = haveShared('a month boundary under load')
-const folder = mkdtempSync(`${tmpdir()}/liveness-month-`)
+const folder = reachableFolder('liveness-month-')
 const boundary = Date.parse('2028-03-01T00:00:00.000Z') // the day before is the 29th of February
 
 describe.skipIf(!there)('a month boundary in the middle of a load', () => {

@@ -110,3 +110,15 @@ test("the database's clock moves within a transaction and has milliseconds", asy
   const samples = await Promise.all(Array.from({ length: 8 }, () => databaseTime(pool)))
   expect(samples.some((time) => time.getMilliseconds() !== 0)).toBe(true)
 })
+
+test('a connection that breaks between its hand-out and its first query ends no process', async () => {
+  const own = connect(url, { applicationName: 'broken-in-hand' })
+  const client = await own.connect()
+  const broken = once(client, 'end')
+  await pool.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'broken-in-hand'")
+  await broken // an 'error' that nobody listens to would have been thrown here, out of reach of any catch
+  expect(client.listenerCount('error')).toBeGreaterThan(0)
+  await expect(client.query('select 1')).rejects.toSatisfy(isUnavailable)
+  client.release(true)
+  await own.end()
+})
