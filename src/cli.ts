@@ -28,8 +28,10 @@ addProjectionCommands(program)
 addModelCommands(program)
 addConfigCommand(program)
 
-// A reader that has seen enough (`liveness events ID | head`) is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+// A reader that has seen enough (`liveness demo … | head`) is no error, and no reason to leave servers behind.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') process.exit(1)
+})
 
 try {
   await program.parseAsync()

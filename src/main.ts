@@ -4,8 +4,8 @@ import type { Logger } from 'pino'
 import { httpDependencies } from './app/http.ts'
 import { startLeaders } from './app/leaders.ts'
 import { prepareDatabase } from './app/prepare.ts'
-import { chooseRoles, refuseWhatIsMissing, settingsWithoutEffect } from './app/roles.ts'
-import { refuseMissingSecrets, secretsOf } from './app/secrets.ts'
+import { chooseRoles, refuseHalfAStack, refuseWhatIsMissing, settingsWithoutEffect } from './app/roles.ts'
+import { checkSecretsKey, refuseMissingSecrets, secretsOf } from './app/secrets.ts'
 import { startStack } from './app/stack.ts'
 import { type Clocks, openSystem, type System } from './app/system.ts'
 import { ConfigError, type LoadedConfig, type Role } from './config.ts'
@@ -43,6 +43,7 @@ export interface AppOptions extends Clocks {
 export async function startApp({ config, report }: LoadedConfig, options: AppOptions): Promise<App> {
   const { log } = options
   const roles = chooseRoles(config.ROLES)
+  refuseHalfAStack(config, roles)
   refuseWhatIsMissing(config)
   refuseMissingSecrets(config)
   for (const name of settingsWithoutEffect(report)) {
@@ -66,6 +67,7 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
     await prepareDatabase(stack.databaseUrl)
     const system = await openSystem({ ...stack, ...options })
     undo.push(['connections', () => system.close()])
+    await checkSecretsKey(system.pool, secretsKey)
 
     let outOfService = false
     let fail = (_: Error) => {}

@@ -17,6 +17,20 @@ export function chooseRoles(asked: readonly Role[] | undefined): readonly Role[]
   return [...new Set(asked)]
 }
 
+/**
+ * Refuses to split the roles where the servers are embedded: they lie in this process's data directory, which no other
+ * process can share, so the roles left out would run nowhere.
+ * @throws ConfigError
+ */
+export function refuseHalfAStack({ DATABASE_URL, EVENTSTORE_URL }: Config, roles: readonly Role[]): void {
+  const left = available.filter((role) => !roles.includes(role))
+  if (left.length === 0 || (DATABASE_URL !== undefined && EVENTSTORE_URL !== undefined)) return
+  throw new ConfigError(
+    `ROLES leaves out ${left.join(', ')}, which needs DATABASE_URL and EVENTSTORE_URL: on the embedded servers one ` +
+      'process has every role.',
+  )
+}
+
 const withoutEffect: readonly SettingName[] = [
   'KAFKA_BROKERS',
   'KAFKA_TLS',

@@ -1,4 +1,4 @@
-/** Ends the process in order on SIGINT or SIGTERM, and at once on the second. */
+/** Ends the process in order on SIGINT, SIGTERM or SIGHUP, and at once on the second. */
 import type { Logger } from 'pino'
 
 /** Longer than requests in flight and the servers' own stops may take together. */
@@ -31,5 +31,6 @@ export function firstSignal(log: Logger): Promise<NodeJS.Signals> {
     }
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
+    process.on('SIGHUP', onSignal) // the terminal was closed
   })
 }

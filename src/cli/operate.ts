@@ -20,6 +20,17 @@ export async function operate(system: System, customerId: string, command: Custo
   return executed
 }
 
+/**
+ * Waits until the read models show all that is in the customer's stream: after a crash, or with servers started for
+ * the moment, they may still be on their way. Does nothing for an unknown customer.
+ */
+export async function upToDate({ ledgers, freshness }: System, customerId: string): Promise<void> {
+  const id = randomUUID()
+  const origin = { correlationId: id, causationId: id, actor: 'operator' }
+  const { revision } = await ledgers.execute(customerId, { command: { type: 'Observe' }, origin })
+  if (revision >= 0n) await freshness.waitFor(customerId, revision, patienceMs)
+}
+
 async function execute({ ledgers }: System, customerId: string, command: CustomerCommand): Promise<Executed> {
   const id = randomUUID()
   const origin = { correlationId: id, causationId: id, actor: 'operator' }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { monthOf } from '../commands/plans.ts'
 import { usageOf } from '../readmodels/usage.ts'
+import { upToDate } from './operate.ts'
 import { argument, CommandError, customerIdArgument, print, printJson } from './output.ts'
 import { withSystem } from './system.ts'
 import { onOff, usageSentence, usageView } from './views.ts'
@@ -16,9 +17,10 @@ export function addUsageCommand(program: Command): void {
     .option('--month <YYYY-MM>', 'default: the current one', month)
     .option('--json', 'one JSON object')
     .action((id: string, options: { month?: string; json?: true }) =>
-      withSystem(async ({ pool }) => {
+      withSystem(async (system) => {
+        await upToDate(system, id)
         const asked = options.month ?? monthOf(new Date().toISOString())
-        const usage = await usageOf(pool, id, asked)
+        const usage = await usageOf(system.pool, id, asked)
         if (usage === null) throw new CommandError(`Customer ${id} is unknown, or has nothing in ${asked}.`)
         const view = usageView(usage)
         if (options.json) return printJson(view)

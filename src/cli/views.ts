@@ -4,6 +4,7 @@ import { monthOf } from '../commands/plans.ts'
 import { keysOf, type ListedKey } from '../readmodels/api-keys.ts'
 import { type Customer, customer } from '../readmodels/customers.ts'
 import { type Usage, usageOf } from '../readmodels/usage.ts'
+import { upToDate } from './operate.ts'
 import { CommandError, print, printJson, printTable } from './output.ts'
 
 export const onOff = (on: boolean): string => (on ? 'on' : 'off')
@@ -59,8 +60,10 @@ export function noSuchCustomer(customerId: string): CommandError {
 }
 
 /** Prints one customer with keys and the month's usage. */
-export async function showCustomer({ pool }: System, customerId: string, json = false): Promise<void> {
+export async function showCustomer(system: System, customerId: string, json = false): Promise<void> {
   const now = new Date().toISOString()
+  const { pool } = system
+  await upToDate(system, customerId)
   const found = await customer(pool, customerId, now)
   const usage = await usageOf(pool, customerId, monthOf(now))
   if (found === null || usage === null) throw noSuchCustomer(customerId)

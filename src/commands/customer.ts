@@ -112,6 +112,7 @@ type InMonth = Exclude<CustomerCommand, { type: 'RegisterCustomer' }>
 
 function decideInMonth(state: CustomerState, command: InMonth, at: string): Decision {
   const base = { customerId: state.customerId, occurredAt: at }
+  if (state.deactivated && needsActive.has(command.type)) return deactivated
   switch (command.type) {
     case 'RecordDetection':
       return recordDetection(state, command, at)
@@ -175,6 +176,15 @@ function decideInMonth(state: CustomerState, command: InMonth, at: string): Deci
   }
 }
 
+const deactivated = refuse('customer_deactivated', 'The customer is deactivated.')
+const needsActive: ReadonlySet<CustomerCommand['type']> = new Set([
+  'RegenerateApiKey',
+  'DeactivateApiKey',
+  'EnableHardCap',
+  'DisableHardCap',
+  'SetPlan',
+  'CancelScheduledPlanChange',
+])
 const invalidKey = refuse('invalid_api_key', 'The API key is not valid.')
 
 function register(state: CustomerState, command: Of<'RegisterCustomer'>, at: string): Decision {
@@ -233,7 +243,6 @@ function recordDetection(state: CustomerState, command: Of<'RecordDetection'>, a
 }
 
 function regenerateKey(state: CustomerState, command: Of<'RegenerateApiKey'>, at: string): Decision {
-  if (state.deactivated) return refuse('customer_deactivated', 'The customer is deactivated.')
   const { slot, key, expiresAt } = command
   const data = {
     customerId: state.customerId,
@@ -261,6 +270,7 @@ function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Deci
   const samePlan = after.plan === before.plan
   if (samePlan ? after.monthlyLimit < before.monthlyLimit : !isUpgrade(before.plan, after.plan)) {
     const effectiveMonth = downgradeMonth(state, at)
+    if (isDeepStrictEqual(state.scheduled, { ...after, effectiveMonth, origin: command.origin })) return []
     return [{ type: 'PlanChangeScheduled', data: { ...base, ...after, effectiveMonth, origin: command.origin } }]
   }
   const changed: CustomerEvent = samePlan

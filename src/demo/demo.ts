@@ -79,6 +79,15 @@ async function checkAll(app: App, { photographs, into, signal }: DemoOptions): P
   const { customer_id: customerId, keys } = await createCustomer(system, { plan: 'free', hardCap: true })
   const headers = { 'X-API-Key': keys?.primary ?? '', 'Content-Type': 'application/json' }
   let failures = 0
+  const taken = new Set<string>()
+  /** Photographs of different folders may share a name; none is drawn over another. */
+  const copyName = (photograph: string) => {
+    const stem = `${basename(photograph, extname(photograph))}-checked`
+    let name = `${stem}.jpg`
+    for (let n = 2; taken.has(name); n++) name = `${stem}-${n}.jpg`
+    taken.add(name)
+    return name
+  }
   for (const photograph of photographs) {
     signal.throwIfAborted()
     const bytes = await readFile(photograph)
@@ -95,7 +104,7 @@ async function checkAll(app: App, { photographs, into, signal }: DemoOptions): P
     }
     const { data } = checked.parse(answer)
     const { faceRectArea: face, vFaceRect: all } = data
-    const copy = join(into, `${basename(photograph, extname(photograph))}-checked.jpg`)
+    const copy = join(into, copyName(photograph))
     await writeFile(copy, await drawFaces(bytes, data))
     print(
       `  ${data.isFakeFace ? 'FAKE' : 'live'}, likelihood of spoofing ${data.isFakeLikelihood}, ${data.latency_ms} ms`,

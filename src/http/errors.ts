@@ -30,7 +30,7 @@ const answer = (
 export function endingOf(thrown: unknown, isUnavailable: (error: unknown) => boolean): Ending {
   if (thrown instanceof ApiError) return answer(thrown)
   if (thrown instanceof Undeliverable) return { kind: 'close_unanswered' }
-  if (thrown instanceof ClientGone) return { kind: 'client_gone' }
+  if (thrown instanceof ClientGone || isAbortedUpload(thrown)) return { kind: 'client_gone' }
   if (thrown instanceof InvalidImage) return answer(new ApiError('invalid_image', thrown.message))
   if (thrown instanceof Overloaded) {
     return answer(unavailable('Too many checks are waiting. Try again in a moment.', thrown), 'warn')
@@ -51,6 +51,10 @@ export function endingOf(thrown: unknown, isUnavailable: (error: unknown) => boo
   if (refused !== null) return answer(refused)
   return answer(new ApiError('internal_error', 'Something went wrong on our side.', { cause: thrown }), 'error')
 }
+
+/** Node's word for a client that went away in the middle of its own request body. */
+const isAbortedUpload = (thrown: unknown): boolean =>
+  thrown instanceof Error && 'code' in thrown && thrown.code === 'ECONNRESET' && thrown.message === 'aborted'
 
 const tryAgain = 'The service is temporarily unavailable. Try again in a moment.'
 const unavailable = (message: string, cause: unknown) => new ApiError('service_unavailable', message, { cause })

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { createAuthenticate } from './authenticate.ts'
 import { createExecute } from './caller.ts'
@@ -55,6 +55,7 @@ export async function buildServer(deps: Dependencies): Promise<HttpServer> {
   const execute = createExecute(deps.ledgers, metrics)
   const answerError = createErrorAnswers(deps, execute, date)
   const inFlight = createInFlight()
+  const told = new WeakSet<FastifyRequest>()
 
   /** The clock that bills, or this machine's where that one is out of service and the answer only says so. */
   function date(): string {
@@ -107,7 +108,10 @@ export async function buildServer(deps: Dependencies): Promise<HttpServer> {
     }
     inFlight.add(reply.raw)
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) request.log.info(facts(request), 'closed before it was answered')
+      if (reply.raw.writableFinished) return
+      // An answer given before the body was read may be followed by the client's own close: it was answered.
+      if (reply.raw.headersSent) answered(request, reply, 'answered, and closed by the client')
+      else request.log.info(facts(request), 'closed before it was answered')
     })
     // Here and not in a handler: an unknown address is 404 whatever the body looks like.
     if (request.is404) throw new ApiError('not_found', 'There is nothing at this address.')
@@ -116,14 +120,7 @@ export async function buildServer(deps: Dependencies): Promise<HttpServer> {
   app.addHook('onSend', async (_request, reply) => {
     if (draining) reply.header('connection', 'close')
   })
-  app.addHook('onResponse', async (request, reply) => {
-    const { method, routeOptions, errorCode } = request
-    const route = routeOptions.url ?? 'unknown'
-    metrics.requests.inc({ method, route, status: String(reply.statusCode), code: errorCode ?? '' })
-    metrics.requestSeconds.observe({ method, route }, reply.elapsedTime / 1_000)
-    const line = { ...facts(request), status: reply.statusCode, code: errorCode ?? undefined }
-    request.log.info({ ...line, durationMs: Math.round(reply.elapsedTime) }, 'answered')
-  })
+  app.addHook('onResponse', async (request, reply) => answered(request, reply, 'answered'))
 
   await describeApi(app, deps.version, deps.publicUrl)
   await app.register(operations, { deps })
@@ -140,6 +137,18 @@ export async function buildServer(deps: Dependencies): Promise<HttpServer> {
     app.options(url, { schema: { hide: true } }, async (_request, reply) =>
       reply.code(204).header('allow', allow).send(),
     )
+  }
+
+  /** Logs and counts an answer, once: its end and the client's own close may both tell of it. */
+  function answered(request: FastifyRequest, reply: FastifyReply, message: string): void {
+    if (told.has(request)) return
+    told.add(request)
+    const { method, routeOptions, errorCode } = request
+    const route = routeOptions.url ?? 'unknown'
+    metrics.requests.inc({ method, route, status: String(reply.statusCode), code: errorCode ?? '' })
+    metrics.requestSeconds.observe({ method, route }, reply.elapsedTime / 1_000)
+    const line = { ...facts(request), status: reply.statusCode, code: errorCode ?? undefined }
+    request.log.info({ ...line, durationMs: Math.round(reply.elapsedTime) }, message)
   }
 
   /** A request that is no HTTP, or took too long to arrive. */

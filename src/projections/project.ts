@@ -81,9 +81,9 @@ async function commitBatch(
 ): Promise<Generation> {
   const checkpoint = checkpointAt(last)
   await transaction(pool, async (client) => {
-    // A rebuild may lose its last commits in a crash: rows and checkpoint go together.
-    const relaxed = generation.state === 'building' ? '; set local synchronous_commit to off' : ''
-    await client.query(`set local search_path to ${generation.schema}${relaxed}`)
+    // Rows and checkpoint go together, so a crash may take the last commits: they are folded from the log again.
+    // Waiting for the disk would make every append of the event store wait with it.
+    await client.query(`set local search_path to ${generation.schema}; set local synchronous_commit to off`)
     await moveCheckpoint(client, generation, checkpoint)
     const { statements, revisions } = await fold.batch(client, events)
     for (const statement of statements) await client.query(statement)

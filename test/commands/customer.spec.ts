@@ -189,6 +189,12 @@ describe('plans', () => {
       .when(set(50), later)
       .records({ type: 'PlanChangeScheduled', data: { monthlyLimit: 50, effectiveMonth: '2026-06' } })
   })
+  test('the same downgrade again records nothing', () => {
+    const set = { type: 'SetPlan', plan: 'starter', origin: 'operator', reason: 'asked' } as const
+    given(history([may, registration()], [may, set]))
+      .when(set, later)
+      .records()
+  })
   test('a downgrade is scheduled and takes effect in the opener of its month', () => {
     const state = history(
       [may, registration({ plan: 'business' })],
@@ -248,6 +254,16 @@ describe('the hard cap', () => {
 })
 
 describe('keys and subscriptions', () => {
+  test('a deactivated customer changes nothing any more', () => {
+    const closed = history([may, registration()], [may, { type: 'DeactivateCustomer', reason: 'closed' }])
+    given(closed).when({ type: 'EnableHardCap' }, later).refused('customer_deactivated')
+    given(closed)
+      .when({ type: 'RegenerateApiKey', slot: 'primary', key: newKey() }, later)
+      .refused('customer_deactivated')
+    given(closed)
+      .when({ type: 'SetPlan', plan: 'business', origin: 'operator', reason: 'asked' }, later)
+      .refused('customer_deactivated')
+  })
   test('regeneration names the key it replaces; an empty slot gets its first key', () => {
     const state = history([may, registration()])
     given(state)
