@@ -92,6 +92,8 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
     const leaders = startLeaders(system, log)
     undo.push(['leaders', () => leaders.stop()])
 
+    // HTTP is last to start and so first to stop: from the wish to stop on, no new request is taken.
+    if (stack.embedded) undo.push(['announcement', () => clearRuntime(config.DATA_DIR)])
     let url: string | undefined
     if (roles.includes('api')) {
       const inference = await startInference({
@@ -114,7 +116,6 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
     if (stack.embedded) {
       const { databaseUrl: postgresUrl, eventStoreUrl } = stack
       await writeRuntime(config.DATA_DIR, { pid: process.pid, postgresUrl, eventStoreUrl, httpUrl: url })
-      undo.push(['announcement', () => clearRuntime(config.DATA_DIR)])
     }
     return { roles, url, system, embedded: stack.embedded, postgresDir: stack.postgresDir, failed, stop }
   } catch (error) {
