@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { expect, inject, test } from 'vitest'
+import { packageRoot } from '../../src/built.ts'
 import { ensureDatabase, migrate } from '../../src/postgres/migrate.ts'
 import { connect } from '../../src/postgres/pool.ts'
 import { freshDatabase } from '../support/postgres.ts'
