@@ -6,7 +6,7 @@ import { withSystem } from './system.ts'
 import { noSuchCustomer } from './views.ts'
 
 /** An event as `--json` prints it, one a line. */
-export const eventView = ({ type, revision, created, data, metadata }: StoredEvent) => ({
+const eventView = ({ type, revision, created, data, metadata }: StoredEvent) => ({
   type,
   revision: Number(revision),
   created: created.toISOString(),

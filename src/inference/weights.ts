@@ -19,7 +19,7 @@ export class WeightsCorrupt extends Error {
 export const packagedModels = fileURLToPath(new URL('models/', packageRoot))
 
 /** Folders looked at for weights, in this order. */
-export function weightPlaces(modelsDir?: string): string[] {
+function weightPlaces(modelsDir?: string): string[] {
   return modelsDir === undefined || modelsDir === '' ? [packagedModels] : [modelsDir, packagedModels]
 }
 

@@ -1,9 +1,6 @@
 import pg from 'pg'
 import { clientConfig } from './client-config.ts'
 
-export { holdAdvisoryLock } from './leader.ts'
-export { listen } from './listen.ts'
-
 export interface ConnectOptions {
   /** Most connections at a time; default 10. */
   readonly max?: number

@@ -36,7 +36,7 @@ export class CheckpointMoved extends Error {
   override name = 'CheckpointMoved'
 }
 
-export const versionsOf = (projections: readonly Projection[]): Record<string, number> =>
+const versionsOf = (projections: readonly Projection[]): Record<string, number> =>
   Object.fromEntries(projections.map(({ name, version }) => [name, version]))
 
 /** How a generation's versions compare with the program's. */

@@ -43,7 +43,7 @@ export interface Rebuilt {
 }
 
 /** Key of the rebuild's advisory lock. */
-export const rebuildLock = 'liveness:projections:rebuild'
+const rebuildLock = 'liveness:projections:rebuild'
 
 const idleMs = 500
 const nearMs = 1_000

@@ -52,7 +52,7 @@ export interface Runner {
 }
 
 /** Key of the leader's advisory lock. */
-export const runnerLock = 'liveness:projections'
+const runnerLock = 'liveness:projections'
 
 const firstPauseMs = 100
 const maxPauseMs = 10_000
