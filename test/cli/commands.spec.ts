@@ -191,6 +191,8 @@ describe.skipIf(!there)('beside a running start', () => {
   }, 60_000)
 
   test('the demonstration customer is made on the first start only, and its key stands nowhere on disk', async () => {
+    // It serves a moment before it has said all it has to say.
+    await expect.poll(() => app.output(), { timeout: 10_000 }).toMatch(/^ {2}lc_\w{29}$/m)
     const key = /^ {2}(lc_\w{29})$/m.exec(app.output())?.[1] ?? 'none was printed'
     expect((await check(app.url, key, photograph('live/t1.jpg'))).status).toBe(200)
     const id = readFileSync(join(env.DATA_DIR, 'demonstration-customer'), 'utf8').trim()
@@ -198,7 +200,7 @@ describe.skipIf(!there)('beside a running start', () => {
     await app.kill('SIGTERM')
     expect(app.process.exitCode).toBe(0)
     app = await startProduct(env)
-    expect(app.output()).toContain('npx liveness customer create')
+    await expect.poll(() => app.output(), { timeout: 10_000 }).toContain('npx liveness customer create')
     expect(app.output()).not.toContain('lc_')
   }, 60_000)
 })
