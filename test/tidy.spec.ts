@@ -12,7 +12,7 @@ const files = listed
   .toString()
   .split('\0')
   .filter((file) => file !== '' && existsSync(join(root, file)))
-const code = files.filter((file) => file.endsWith('.ts'))
+const code = files.filter((file) => /\.tsx?$/.test(file))
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
 
 /** Modules a file imports: packages by name, own files by their path from the root. */
