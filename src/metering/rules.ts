@@ -1,0 +1,92 @@
+/**
+ * AWS Marketplace's arithmetic of hours, deadlines and timestamps. Pure.
+ * Source of each rule: AWS Marketplace Metering Service, BatchMeterUsage (SDK documentation): a record is taken until
+ * 24 hours after its hour began, and records of a month until 06:00 UTC on the 1st of the next. Both have changed
+ * before, so both are settings.
+ */
+import { monthStart, nextMonth } from '../commands/plans.ts'
+import type { Licence } from '../events/catalogue.ts'
+import type { Identity } from '../events/metering.ts'
+
+/** The settings that decide what is sealed, sent and given up. */
+export interface MeteringRules {
+  /** METERING_GRACE in milliseconds: how long after its end an hour stays open for late calls. */
+  readonly graceMs: number
+  /** METERING_WINDOW_HOURS. */
+  readonly windowHours: number
+  /** METERING_MONTH_CLOSE_HOUR: UTC hour of the 1st. */
+  readonly monthCloseHour: number
+  readonly carryForward: boolean
+  readonly heartbeat: boolean
+  readonly submit: boolean
+  /** MARKETPLACE_REGION: AWS removes duplicates within one region only. */
+  readonly region: string
+}
+
+export const hourMs = 3_600_000
+
+/** A bucket key's parts; commands/plans.ts composes it. */
+export interface BucketKey {
+  readonly customerId: string
+  /** licenceIdentity of the licence: the ARN, or product and account. */
+  readonly licence: string
+  readonly dimension: string
+  /** Start of the UTC hour, ISO 8601 with milliseconds. */
+  readonly hour: string
+}
+
+/** @throws Error when it is none of ours: the log is damaged */
+export function parseBucketKey(key: string): BucketKey {
+  const [customerId, licence, dimension, hour, ...rest] = key.split('|')
+  if (!customerId || !licence || !dimension || !/^\d{4}-\d\d-\d\dT\d\dZ$/.test(hour ?? '') || rest.length > 0) {
+    throw new Error(`"${key}" is no bucket key`)
+  }
+  return { customerId, licence, dimension, hour: `${hour?.slice(0, 13)}:00:00.000Z` }
+}
+
+export const formatBucketKey = ({ customerId, licence, dimension, hour }: BucketKey): string =>
+  [customerId, licence, dimension, `${hour.slice(0, 13)}Z`].join('|')
+
+/** The record of calls that came when their month had no open hour left; it is never sent. */
+export const overflowKey = (key: BucketKey): string =>
+  [key.customerId, key.licence, key.dimension, key.hour.slice(0, 7), 'no_hour_left'].join('|')
+
+export const addHours = (instant: string, hours: number): string =>
+  new Date(Date.parse(instant) + hours * hourMs).toISOString()
+
+/** Start of the UTC hour of an instant. */
+export const hourOf = (instant: string): string => `${instant.slice(0, 13)}:00:00.000Z`
+
+/** min(start of the hour + window, the 1st of the next month at the closing hour); earlier after an end. */
+export function deadlineOf(
+  hour: string,
+  { windowHours, monthCloseHour }: Pick<MeteringRules, 'windowHours' | 'monthCloseHour'>,
+  endedAt?: string | undefined,
+): string {
+  const monthCloses = addHours(monthStart(nextMonth(hour.slice(0, 7))), monthCloseHour)
+  const candidates = [addHours(hour, windowHours), monthCloses]
+  // AWS takes the last records for about one hour after a subscription has ended.
+  if (endedAt !== undefined) candidates.push(addHours(endedAt, 1))
+  return candidates.reduce((earliest, next) => (next < earliest ? next : earliest))
+}
+
+/** The later of the hour's start and the licence's start rounded up to a second: AWS refuses usage before either. */
+export function timestampOf(hour: string, termStart: string | undefined): string {
+  if (termStart === undefined || termStart <= hour) return hour
+  return new Date(Math.ceil(Date.parse(termStart) / 1_000) * 1_000).toISOString()
+}
+
+/** Whom to name to AWS for usage under a licence. Never both identifiers of a legacy customer: AWS refuses that. */
+export function identityOf(licence: Licence): Identity {
+  switch (licence.kind) {
+    case 'none':
+      return { kind: 'none' }
+    case 'licence':
+      return { kind: 'licence', awsAccountId: licence.awsAccountId, licenceArn: licence.licenceArn }
+    case 'product': {
+      const { productCode, awsAccountId, customerIdentifier } = licence
+      if (awsAccountId !== undefined) return { kind: 'product', productCode, awsAccountId }
+      return { kind: 'product', productCode, ...(customerIdentifier === undefined ? {} : { customerIdentifier }) }
+    }
+  }
+}
