@@ -64,10 +64,10 @@ export function deadlineOf(
   endedAt?: string | undefined,
 ): string {
   const monthCloses = addHours(monthStart(nextMonth(hour.slice(0, 7))), monthCloseHour)
-  const candidates = [addHours(hour, windowHours), monthCloses]
   // AWS takes the last records for about one hour after a subscription has ended.
-  if (endedAt !== undefined) candidates.push(addHours(endedAt, 1))
-  return candidates.reduce((earliest, next) => (next < earliest ? next : earliest))
+  const lastHour = endedAt === undefined ? monthCloses : addHours(endedAt, 1)
+  const [earliest = monthCloses] = [addHours(hour, windowHours), monthCloses, lastHour].toSorted()
+  return earliest
 }
 
 /** The later of the hour's start and the licence's start rounded up to a second: AWS refuses usage before either. */
