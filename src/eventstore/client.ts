@@ -1,6 +1,6 @@
 import { sendAttempt } from './append.ts'
 import { openConnection } from './connection.ts'
-import { readEvents } from './read.ts'
+import { readAllEvents, readEvents } from './read.ts'
 import type { EventStore } from './store.ts'
 import { subscribeToEvents } from './subscribe.ts'
 
@@ -25,6 +25,7 @@ export function connectEventStore(
       readEvents(connection, stream, { direction: 'forwards', from, maxCount, silenceMs }),
     readBackward: (stream, maxCount, from) =>
       readEvents(connection, stream, { direction: 'backwards', from, maxCount, silenceMs }),
+    readAll: (options) => readAllEvents(connection, options, silenceMs),
     subscribe: (options) => subscribeToEvents(connection, options),
     close: () => connection.release(),
   }

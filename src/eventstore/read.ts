@@ -1,8 +1,8 @@
-import { BACKWARDS, END, FORWARDS, type ResolvedEvent, StreamNotFoundError } from '@eventstore/db-client'
+import { BACKWARDS, END, FORWARDS, type ResolvedEvent, START, StreamNotFoundError } from '@eventstore/db-client'
 import type { Connection } from './connection.ts'
-import { EventStoreUnavailable, type PositionedEvent, type StoredEvent } from './store.ts'
+import { type EventStore, EventStoreUnavailable, type PositionedEvent, type StoredEvent } from './store.ts'
 
-type StreamingRead = ReturnType<Connection['client']['readStream']>
+type StreamingRead = ReturnType<Connection['client']['readStream']> | ReturnType<Connection['client']['readAll']>
 
 /** Events buffered ahead of the caller: enough to keep the decoder busy, few enough to be small. */
 export const READ_AHEAD = 256
@@ -41,6 +41,39 @@ export async function* readEvents(
     }
   } catch (error) {
     if (error instanceof StreamNotFoundError) return
+    throw unavailable(error)
+  } finally {
+    silence.stop()
+    cancelQuietly(events.cancel())
+  }
+}
+
+/**
+ * Reads $all up to its present end. Filtered here: a filtered read of $all is not known to every server we speak to.
+ * @throws EventStoreUnavailable also when the server says nothing for `silenceMs`
+ */
+export async function* readAllEvents(
+  connection: Connection,
+  { prefixes, after }: Parameters<EventStore['readAll']>[0],
+  silenceMs: number,
+): AsyncGenerator<PositionedEvent, void, void> {
+  const events = connection.client.readAll(
+    { direction: FORWARDS, fromPosition: after ?? START },
+    { highWaterMark: READ_AHEAD },
+  )
+  const silence = watchSilence(events, silenceMs)
+  try {
+    for await (const resolved of events) {
+      silence.heard()
+      const stream = resolved.event?.streamId
+      if (stream !== undefined && prefixes.some((prefix) => stream.startsWith(prefix))) {
+        const event = toPositionedEvent(resolved)
+        // The read begins at the position given, with the event that stands there.
+        if (after === undefined || event.position.prepare > after.prepare) yield event
+      }
+      silence.listen()
+    }
+  } catch (error) {
     throw unavailable(error)
   } finally {
     silence.stop()

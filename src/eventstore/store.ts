@@ -89,5 +89,15 @@ export interface EventStore {
     readonly signal: AbortSignal
   }): AsyncIterable<PositionedEvent>
 
+  /**
+   * Events of $all whose stream begins with one of `prefixes`, after `after` (from the start when absent), in order, up
+   * to the last there is when the read reaches it.
+   * @throws EventStoreUnavailable
+   */
+  readAll(options: {
+    readonly prefixes: readonly string[]
+    readonly after?: Position | undefined
+  }): AsyncIterable<PositionedEvent>
+
   close(): Promise<void>
 }

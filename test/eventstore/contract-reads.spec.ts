@@ -145,3 +145,21 @@ describe('reading $all', () => {
     expect(first?.event?.id).toBe(events[2]?.id)
   })
 })
+
+describe('reading everything', () => {
+  it('is in the order of the log, of the streams asked for, after a position, and ends where the log ends', async () => {
+    const { store } = server
+    const prefix = `all-${newStream()}`
+    const [a, b] = [`${prefix}-a`, `${prefix}-b`]
+    const events = newEvents(400)
+    await append(store, a, 'no_stream', events.slice(0, 100))
+    await append(store, b, 'no_stream', events.slice(100, 250))
+    await append(store, a, 99n, events.slice(250))
+    const all = await collect(store.readAll({ prefixes: [a, b] }))
+    expect(idsOf(all)).toEqual(idsOf(events))
+    expect(idsOf(await collect(store.readAll({ prefixes: [b] })))).toEqual(idsOf(events.slice(100, 250)))
+    const after = all[120]?.position
+    expect(idsOf(await collect(store.readAll({ prefixes: [a, b], after })))).toEqual(idsOf(events.slice(121)))
+    expect(await collect(store.readAll({ prefixes: [a, b], after: all.at(-1)?.position }))).toEqual([])
+  })
+})

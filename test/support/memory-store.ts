@@ -116,6 +116,12 @@ export function createMemoryStore(): MemoryStore {
         if (prefixes.some((prefix) => event.stream.startsWith(prefix))) yield event
       }
     },
+    async *readAll({ prefixes, after }) {
+      await pause(0)
+      if (store.onRead()) throw new EventStoreUnavailable('the store cannot be read')
+      const next = after === undefined ? 0 : Number(after.commit) + 1
+      yield* log.slice(next).filter(({ stream }) => prefixes.some((prefix) => stream.startsWith(prefix)))
+    },
     async close() {},
   }
   return store
