@@ -63,7 +63,8 @@ export function createFold(projections: readonly Projection[]): Fold {
         const before = state
         state = evolve(before, event)
         head = { revision: stored.revision, hash: metadata.hash }
-        folded.push({ customerId, revision: head.revision, hash: head.hash, event, before, after: state })
+        const { actor } = metadata
+        folded.push({ customerId, ...head, eventId: stored.id, actor, event, before, after: state })
       }
       if (stream !== '') known.set(stream, { head, state })
       for (const [name, value] of known) cache.set(name, value)

@@ -9,6 +9,9 @@ import type { CustomerEvent } from '../events/catalogue.ts'
 export interface FoldedEvent {
   readonly customerId: string
   readonly revision: bigint
+  readonly eventId: string
+  /** Who caused it, as in the metadata. */
+  readonly actor: string
   /** The event's own hash, by which the next event of the stream names it. */
   readonly hash: string
   readonly event: CustomerEvent

@@ -55,13 +55,16 @@ export interface ListedKey {
   readonly expiresAt: string | null
   readonly revokedAt: string | null
   readonly revokedWhy: KeyRow['revoked_why']
+  /** The last billed call with it; a refused one leaves no trace. */
+  readonly lastUsedAt: string | null
 }
 
 /** Every key of a customer, revoked ones too, the newest first. */
 export async function keysOf(pool: pg.Pool, customerId: string): Promise<ListedKey[]> {
-  const { rows } = await pool.query<KeyRow>(
-    `select key_id, slot, prefix, issued_at, expires_at, revoked_at, revoked_why
-     from readmodel.api_keys where customer_id = $1 order by issued_at desc, slot, key_id`,
+  const { rows } = await pool.query<KeyRow & { last_used_at: Date | null }>(
+    `select k.key_id, k.slot, k.prefix, k.issued_at, k.expires_at, k.revoked_at, k.revoked_why, u.last_used_at
+     from readmodel.api_keys k left join readmodel.api_key_use u using (customer_id, key_id)
+     where k.customer_id = $1 order by k.issued_at desc, k.slot, k.key_id`,
     [customerId],
   )
   return rows.map((row) => ({
@@ -72,5 +75,15 @@ export async function keysOf(pool: pg.Pool, customerId: string): Promise<ListedK
     expiresAt: row.expires_at?.toISOString() ?? null,
     revokedAt: row.revoked_at?.toISOString() ?? null,
     revokedWhy: row.revoked_why,
+    lastUsedAt: row.last_used_at?.toISOString() ?? null,
   }))
+}
+
+/** When the customer's first billed call was made, ISO 8601 UTC; null while there is none. */
+export async function firstCallAt(pool: pg.Pool, customerId: string): Promise<string | null> {
+  const { rows } = await pool.query<{ first: Date | null }>(
+    'select min(first_used_at) as first from readmodel.api_key_use where customer_id = $1',
+    [customerId],
+  )
+  return rows[0]?.first?.toISOString() ?? null
 }
