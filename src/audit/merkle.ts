@@ -63,7 +63,7 @@ export function rootFromProof(
 ): Buffer | null {
   if (!(Number.isInteger(index) && index >= 0 && index < size)) return null
   let [position, last] = [index, size - 1]
-  let hash = Buffer.from(leaf)
+  let hash: Buffer = Buffer.from(leaf)
   for (const sibling of proof) {
     if (last === 0) return null
     if (position % 2 === 1 || position === last) {
