@@ -2,14 +2,13 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { LogMismatch } from '../../src/commands/errors.ts'
 import { customerStream } from '../../src/events/catalogue.ts'
-import type { StoredEvent } from '../../src/eventstore/store.ts'
 import { ensureReadModels } from '../../src/projections/generations.ts'
 import { activityOf } from '../../src/readmodels/activity.ts'
 import { firstCallAt, keysOf } from '../../src/readmodels/api-keys.ts'
-import { monthSpan, monthsOf } from '../../src/readmodels/months.ts'
+import { consoleReads } from '../../src/readmodels/console.ts'
+import { monthsOf } from '../../src/readmodels/months.ts'
 import { statementOf } from '../../src/readmodels/usage.ts'
-import { foldMonth, type MonthStatement } from '../../src/statements/month.ts'
-import { monthEvents } from '../../src/statements/read.ts'
+import type { MonthStatement } from '../../src/statements/month.ts'
 import { type Database, openDatabase, projectAll } from '../projections/support.ts'
 import { createPlayer, histories, type Step } from '../support/histories.ts'
 import { createMemoryStore, type MemoryStore } from '../support/memory-store.ts'
@@ -40,13 +39,7 @@ async function play(...steps: Step[]) {
   return found.id
 }
 
-async function statement(id: string, month: string, log: Pick<MemoryStore, 'readForward'> = store) {
-  const span = await monthSpan(database.pool, id, month)
-  if (span === null) return null
-  const fold = foldMonth(month)
-  for await (const event of monthEvents(log, id, span)) fold.add(event)
-  return fold.statement()
-}
+const statement = (id: string, month: string) => consoleReads(database.pool, store).statement(id, month)
 
 describe('activity', () => {
   test('tells what happened and by whom, the newest first, without the calls', async () => {
@@ -184,12 +177,34 @@ describe('statement of a month', () => {
 
   test('an event that does not follow the one before it is not told as if it did', async () => {
     const id = await play(detect, detect, detect)
-    const without: Pick<MemoryStore, 'readForward'> = {
-      async *readForward(...where: Parameters<MemoryStore['readForward']>): AsyncGenerator<StoredEvent> {
+    const gaps: Pick<MemoryStore, 'readForward'> = {
+      async *readForward(...where) {
         for await (const event of store.readForward(...where)) if (event.revision !== 5n) yield event
       },
     }
-    await expect(statement(id, '2026-01', without)).rejects.toThrow(LogMismatch)
+    await expect(consoleReads(database.pool, gaps).statement(id, '2026-01')).rejects.toThrow(LogMismatch)
+  })
+
+  test('asked again it reads on from where it stopped, over the end of the month and later voids too', async () => {
+    begin('2026-01-31T23:50:00.000Z')
+    const read: bigint[] = []
+    const counting: Pick<MemoryStore, 'readForward'> = {
+      async *readForward(stream, from, maxCount) {
+        for await (const event of store.readForward(stream, from, maxCount)) {
+          read.push(event.revision)
+          yield event
+        }
+      },
+    }
+    const reads = consoleReads(database.pool, counting)
+    const id = await play(detect, detect)
+    expect(await reads.statement(id, '2026-01')).toMatchObject({ creditCalls: 2 })
+    await play(detect, step({ kind: 'void', back: 1 }, 20), step({ kind: 'void', back: 0 }))
+    expect(await reads.statement(id, '2026-01')).toMatchObject({ creditCalls: 1, overageCalls: 0, voidedCalls: 2 })
+    await play(detect)
+    const again = await reads.statement(id, '2026-01')
+    expect(again).toEqual(await statement(id, '2026-01'))
+    expect(read).toEqual([0n, 1n, 2n, 3n, 4n, 5n, 6n, 8n, 9n])
   })
 })
 
