@@ -17,6 +17,8 @@ export interface MeterState {
   readonly ended: { readonly licence: string; readonly at: string } | null
   /** licenceIdentity → the newest that was said of that licence. */
   readonly licences: Readonly<Record<string, Licence>>
+  /** licenceIdentity → occurredAt of the first event that named it: AWS takes no usage from before the customer came. */
+  readonly since: Readonly<Record<string, string>>
   /** UTC months that are not closed → detections that were not voided. */
   readonly months: Readonly<Record<string, { readonly credit: number; readonly overage: number }>>
 }
@@ -105,13 +107,21 @@ export interface MeteringTables {
   customersToSeal(graceMs: number): Promise<string[]>
   /** Customers with an adjustment that is not noted. */
   customersToAdjust(): Promise<string[]>
-  /** Records that wait to be sent (sealed or unknown, submission due), by deadline. */
-  recordsToSend(limit: number): Promise<MeteringRecord[]>
+  /**
+   * Records that wait to be sent (sealed or unknown, submission due), by deadline, then recordId; those after `after`,
+   * so that records which wait for their next attempt hide none behind them.
+   */
+  recordsToSend(limit: number, after?: SendCursor): Promise<MeteringRecord[]>
   /** Customers and months that are not closed, whose month's end + grace is judged, with nothing open. */
   monthsToClose(graceMs: number): Promise<{ customerId: string; yearMonth: string }[]>
   /** Customers whose licence is metered and runs; for heartbeats. */
   meteredCustomers(): Promise<string[]>
   partitions(): Promise<PartitionRow[]>
+}
+
+export interface SendCursor {
+  readonly deadline: string
+  readonly recordId: string
 }
 
 /** Another process has written what this one was about to: stop and look again. */
