@@ -1,0 +1,52 @@
+/**
+ * Clients of AWS. Addresses and credentials come from where every AWS program takes them (AWS_ENDPOINT_URL_…,
+ * AWS_ACCESS_KEY_ID, AWS_PROFILE, the role of the machine): there is no setting of ours for either.
+ */
+import { MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace-entitlement-service'
+import { MarketplaceMeteringClient } from '@aws-sdk/client-marketplace-metering'
+import { SQSClient } from '@aws-sdk/client-sqs'
+
+/** Milliseconds. */
+const connectionTimeout = 3_000
+/** Milliseconds from sending a call to the head of its answer, and without a byte after that. */
+const answerTimeout = 10_000
+/** The longest a queue may keep a call open while it waits for a message (SQS's own limit), in seconds. */
+export const longestPollSeconds = 20
+
+/**
+ * One attempt a call: whoever calls decides on a retry, because each attempt to bill somebody is recorded first.
+ * A connection for each call: one kept open may have been closed by AWS in the meantime, which looks like a lost answer
+ * and would put a record in doubt for nothing. Calls are few.
+ */
+const oneAttempt = (answerMs: number) => ({
+  maxAttempts: 1,
+  retryMode: 'standard',
+  requestHandler: {
+    connectionTimeout,
+    requestTimeout: answerMs,
+    throwOnRequestTimeout: true, // without it the time-out is a warning and nothing else
+    socketTimeout: answerMs,
+    httpsAgent: { keepAlive: false },
+    httpAgent: { keepAlive: false },
+  },
+})
+
+export const meteringClient = (region: string, { answerMs = answerTimeout } = {}): MarketplaceMeteringClient =>
+  new MarketplaceMeteringClient({ region, ...oneAttempt(answerMs) })
+
+/** AWS offers entitlements in us-east-1 only, wherever the metering goes. */
+export const entitlementClient = (): MarketplaceEntitlementServiceClient =>
+  new MarketplaceEntitlementServiceClient({ region: 'us-east-1', ...oneAttempt(answerTimeout) })
+
+/** For that queue, in the region its address names, else in `region`: AWS sends marketplace events in us-east-1 only. */
+export const queueClient = (queueUrl: string, region: string): SQSClient =>
+  new SQSClient({
+    region: queueRegion(queueUrl) ?? region,
+    ...oneAttempt(longestPollSeconds * 1_000 + answerTimeout),
+    // Else the queue's address would override AWS_ENDPOINT_URL_SQS.
+    useQueueUrlAsEndpoint: false,
+  })
+
+/** https://sqs.us-east-1.amazonaws.com/… → us-east-1; null for other addresses. */
+const queueRegion = (queueUrl: string): string | null =>
+  /^https:\/\/sqs\.([a-z0-9-]+)\.amazonaws\.com/.exec(queueUrl)?.[1] ?? null
