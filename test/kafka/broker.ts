@@ -29,11 +29,20 @@ const sigtermMs = 10_000
 const jvm = ['-Xms256m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:-UsePerfData']
 const log = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
 
+export interface KafkaOptions {
+  /** Kept by `stop`; without it data lie in a temporary folder. */
+  readonly dir?: string
+  /** 0 or none: any free one. */
+  readonly port?: number
+  /** A second way in: clients that come through it are told the other port, such as a proxy's, for all that follows. */
+  readonly proxied?: { readonly port: number; readonly proxyPort: number }
+}
+
 /**
- * Starts a broker. `dir` is kept by `stop`; without it data lie in a temporary folder. Port 0 or none: any free one.
+ * Starts a broker.
  * @throws DataDirInUse: two brokers on one folder harm each other
  */
-export async function startKafka(options: { readonly dir?: string; readonly port?: number } = {}): Promise<Kafka> {
+export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   const jars = await ensureJars()
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'liveness-kafka-')))
   const lock = await lockDataDir(dir)
@@ -44,7 +53,7 @@ export async function startKafka(options: { readonly dir?: string; readonly port
   let process: Process | undefined
   let port = options.port ?? 0
   const start = async () => {
-    process = await launch(jars, dir, port)
+    process = await launch(jars, dir, { ...options, port })
     port = process.port
   }
   try {
@@ -77,11 +86,11 @@ interface Process {
   kill(signal: NodeJS.Signals): Promise<void>
 }
 
-async function launch(jars: string, dir: string, wantedPort: number): Promise<Process> {
+async function launch(jars: string, dir: string, { port: wanted = 0, proxied }: KafkaOptions): Promise<Process> {
   const [first = 0, controllerPort = 0] = await freePorts(2)
-  const port = wantedPort === 0 ? first : wantedPort
+  const port = wanted === 0 ? first : wanted
   const properties = join(dir, 'server.properties')
-  await writeFile(properties, propertiesOf(port, controllerPort, join(dir, 'log')))
+  await writeFile(properties, propertiesOf(port, controllerPort, join(dir, 'log'), proxied))
   await mkdir(join(dir, 'log'), { recursive: true })
   const output = await open(join(dir, 'output'), 'a')
   const java = (...args: string[]) =>
@@ -141,7 +150,7 @@ async function untilAnswered(broker: ChildProcess, port: number): Promise<void> 
 
 const tail = async (dir: string) => (await readFile(join(dir, 'output'), 'utf8')).slice(-2_000)
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   await Promise.all(servers.map((server) => once(server, 'listening')))
   const ports = servers.map((server) => {
@@ -153,15 +162,19 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 /** Short sessions, or a killed broker would wait 12 s for its own old session to end before it serves again. */
-function propertiesOf(port: number, controllerPort: number, dir: string): string {
+function propertiesOf(port: number, controllerPort: number, dir: string, proxied: KafkaOptions['proxied']): string {
+  const [listener, advertised] =
+    proxied === undefined
+      ? ['', '']
+      : [`,PROXIED://127.0.0.1:${proxied.port}`, `,PROXIED://127.0.0.1:${proxied.proxyPort}`]
   return Object.entries({
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
     'controller.listener.names': 'CONTROLLER',
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${listener}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}${advertised}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'PLAINTEXT',
     'log.dirs': dir,
     'offsets.topic.replication.factor': 1,

@@ -1,0 +1,167 @@
+/**
+ * The relay of the log to Kafka. Leader by advisory lock, fenced by the state's compare-and-set; reconnects for ever;
+ * stops only when it is told to, or when the log or the topic is not what it must be. The leader also ticks.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import type pg from 'pg'
+import type { Clock } from '../commands/clock.ts'
+import { LogMismatch } from '../commands/errors.ts'
+import { UnreadableEvent } from '../events/parse.ts'
+import type { EventStore, Position, PositionedEvent } from '../eventstore/store.ts'
+import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { databaseTime } from '../postgres/pool.ts'
+import { inBatches } from '../projections/feed.ts'
+import { fedPrefixes } from './feed.ts'
+import { postgresRelayStates } from './state.ts'
+import { RelayMoved, relayBatch, TopicLost, takeUp } from './step.ts'
+import { keepTicking } from './ticks.ts'
+import { TopicMisconfigured, type TopicSource } from './topic.ts'
+
+export interface RelayOptions {
+  readonly pool: pg.Pool
+  /** For the session that holds the leader's lock. */
+  readonly url: string
+  readonly store: EventStore
+  readonly topic: TopicSource
+  readonly clock: Pick<Clock, 'now'>
+  /** Somebody must look: the topic was lost (it is being refilled), or the role has stopped for good (`ended` says). */
+  readonly onAlarm: (error: Error) => void
+  /** A failure that is retried. */
+  readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
+  readonly maxBatch?: number | undefined
+  readonly tickEveryMs?: number | undefined
+}
+
+export interface RelayLag {
+  /** Whether this process is the one that relays. */
+  readonly leading: boolean
+  /** Events received from the store and not yet acknowledged by Kafka. */
+  readonly waiting: number
+  /** Milliseconds since the oldest of those was created; 0 when none waits. */
+  readonly ageMs: number
+  /** Events relayed by this process since it started, ticks included. */
+  readonly relayed: number
+  /** When the last event relayed here was created. Ticks are events, so a minute ago is normal and ten are not. */
+  readonly lastEventAt: Date | null
+  readonly position: Position | null
+  /** Failures in a row since the last acknowledgement. While above 0, `waiting` may be far too low. */
+  readonly failures: number
+}
+
+export interface Relay {
+  lag(): RelayLag
+  /** Resolves when the relay has ended: with the error that stopped it, or null after `stop`. */
+  readonly ended: Promise<Error | null>
+  stop(): Promise<void>
+}
+
+/** Key of the leader's advisory lock. */
+const relayLock = 'liveness:relay'
+
+const firstPauseMs = 100
+const maxPauseMs = 10_000
+
+/** Starts in the background. */
+export function startRelay(options: RelayOptions): Relay {
+  const { pool, url, store, topic: source, clock, onAlarm, onTrouble, maxBatch = 1_000, tickEveryMs } = options
+  const states = postgresRelayStates(pool, source.name)
+  const stopping = new AbortController()
+  const unacknowledged: Date[] = []
+  let leading = false
+  let failures = 0
+  let relayed = 0
+  let lastEventAt: Date | null = null
+  let position: Position | null = null
+  let fatal: Error | null = null
+
+  const onItem = ({ created }: PositionedEvent) => void unacknowledged.push(created)
+
+  /** Relays until the signal aborts or something fails. */
+  async function relayOn(signal: AbortSignal): Promise<void> {
+    const topic = await source.open(signal, (error) => {
+      failures += 1
+      onTrouble?.(error, failures)
+    })
+    try {
+      const deps = { store, topic, states }
+      let state = await takeUp(deps)
+      unacknowledged.length = 0
+      position = state.checkpoint?.position ?? null
+      const events = (reading: AbortSignal) =>
+        store.subscribe({ prefixes: fedPrefixes, after: state.checkpoint?.position, signal: reading })
+      for await (const batch of inBatches(events, { max: maxBatch, signal, onItem })) {
+        state = await relayBatch(state, batch, deps)
+        failures = 0
+        relayed += batch.length
+        unacknowledged.splice(0, batch.length)
+        lastEventAt = state.checkpoint?.created ?? null
+        position = state.checkpoint?.position ?? null
+      }
+    } finally {
+      await topic.close()
+    }
+  }
+
+  async function lead(signal: AbortSignal): Promise<void> {
+    leading = true
+    const ticking = keepTicking({
+      store,
+      clock,
+      databaseClock: () => databaseTime(pool),
+      everyMs: tickEveryMs,
+      signal,
+      onTrouble: (error) => onTrouble?.(error, failures),
+    })
+    while (!signal.aborted) {
+      try {
+        await relayOn(signal)
+        continue
+      } catch (thrown) {
+        if (signal.aborted) break
+        const error = asError(thrown)
+        if (error instanceof TopicLost) {
+          onAlarm(error)
+          continue
+        }
+        if ([LogMismatch, UnreadableEvent, TopicMisconfigured].some((kind) => error instanceof kind)) {
+          fatal = error
+          stopping.abort()
+          break
+        }
+        failures += 1
+        // Another relay has gone on from here: not a failure, look again.
+        if (!(error instanceof RelayMoved)) onTrouble?.(error, failures)
+      }
+      const ceiling = Math.min(firstPauseMs * 2 ** (failures - 1), maxPauseMs)
+      await pause(ceiling * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
+    }
+    await ticking
+    leading = false
+    unacknowledged.length = 0
+  }
+
+  async function run(): Promise<Error | null> {
+    await holdAdvisoryLock(url, relayLock, stopping.signal, lead, (error) => onTrouble?.(asError(error), failures))
+    return fatal
+  }
+
+  const ended = run().catch(asError)
+  ended.then((error) => {
+    if (error !== null) onAlarm(error)
+  })
+
+  return {
+    lag() {
+      const oldest = unacknowledged[0]
+      const ageMs = oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.getTime())
+      return { leading, waiting: unacknowledged.length, ageMs, relayed, lastEventAt, position, failures }
+    },
+    ended,
+    async stop() {
+      stopping.abort()
+      await ended
+    },
+  }
+}
+
+const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)))
