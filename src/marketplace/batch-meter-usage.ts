@@ -48,7 +48,10 @@ export type CallOutcome =
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
   /** The region does not offer the API. */
   | { readonly kind: 'disabled'; readonly message: string }
-  /** No credentials, or AWS does not accept them; a wrong address. Nothing was taken, and no record is to blame. */
+  /**
+   * No credentials to be had (a role's may be missing for a while), or AWS does not accept them; a wrong address.
+   * Nothing was taken, and no record is to blame.
+   */
   | { readonly kind: 'misconfigured'; readonly code: string; readonly message: string }
 
 /** Never throws. All usages of a call must be of one product (`batches` sees to it). */

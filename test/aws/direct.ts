@@ -38,7 +38,9 @@ export function directBatchMeterUsage(
       unprocessed: (index) => chosen === 'all' || chosen.includes(index),
     })
     aws.state = state
-    if (fault?.kind === 'lose_answer' || fault?.kind === 'hang') return { kind: 'no_answer', detail: fault.kind }
+    if (fault?.kind === 'lose_answer' || fault?.kind === 'hang' || fault?.kind === 'stall') {
+      return { kind: 'no_answer', detail: fault.kind }
+    }
     if (fault?.kind === 'exception') return refusal(fault)
     if (fault?.kind === 'body') return outcomeOfStatus(fault.status, null, fault.body)
     if (answer.kind === 'exception') return refusal(answer)

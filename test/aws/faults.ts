@@ -9,6 +9,8 @@ export const fault = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('lose_answer') }),
   /** The call is carried out, the answer never comes and the connection stays. */
   z.object({ kind: z.literal('hang') }),
+  /** The same, with the answer's head and its first bytes. */
+  z.object({ kind: z.literal('stall') }),
   z.object({ kind: z.literal('slow'), ms: z.int().min(0) }),
   /** An error instead of the answer; carriedOut: the call took effect all the same, as behind a 500 it may. */
   z.object({
@@ -86,7 +88,7 @@ export function createFaults(): Faults {
 }
 
 /** Mulberry32: 32 bits of state are plenty for choosing faults. From 0 up to 1. */
-export function seededRandom(seed: number): () => number {
+function seededRandom(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

@@ -76,6 +76,11 @@ await once(control, 'listening')
 const address = control.address()
 if (address === null || typeof address === 'string') throw new Error('The control endpoint has no port')
 
+// A test that is killed cannot end it.
+const parent = process.ppid
+setInterval(() => {
+  if (process.ppid !== parent) process.exit(1)
+}, 1_000).unref()
 process.once('SIGTERM', () => {
   void standIn.stop()
   control.close()

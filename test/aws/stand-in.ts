@@ -35,7 +35,7 @@ export interface ReceivedCall {
   readonly body: string
   /** By the stand-in's clock, milliseconds since 1970. */
   readonly at: number
-  /** What became of it: `answered`, the exception's name, or the fault's kind. */
+  /** What became of it: `answered`, the exception's name, or the fault's kind; `waiting` until then. */
   readonly outcome: string
 }
 
@@ -77,12 +77,12 @@ interface Request {
   readonly fault: Fault | null
 }
 
-export async function startAwsStandIn(options: { readonly now?: () => number; readonly port?: number } = {}) {
+export async function startAwsStandIn(options: { readonly now?: () => number } = {}): Promise<AwsStandIn> {
   const now = options.now ?? Date.now
   let state = emptyAws
   let tokens: readonly RegistrationToken[] = []
   let entitlements: readonly Entitlement[] = []
-  const calls: ReceivedCall[] = []
+  const calls: (ReceivedCall & { outcome: string })[] = []
   const faults = createFaults()
   const queue = createQueue(now)
   const queuePath = '/000000000000/marketplace'
@@ -144,29 +144,31 @@ export async function startAwsStandIn(options: { readonly now?: () => number; re
     const body = Buffer.concat(await incoming.toArray()).toString()
     const [, operation = ''] = String(incoming.headers['x-amz-target'] ?? '').split('.')
     const region = regionOf(incoming.headers.authorization)
-    const at = now()
-    const note = (outcome: string) => calls.push({ operation, region, body, at, outcome })
+    const call = { operation, region, body, at: now(), outcome: 'waiting' }
+    calls.push(call)
 
     if (region === '') {
-      note('MissingAuthenticationTokenException')
+      call.outcome = 'MissingAuthenticationTokenException'
       return send(response, exception('MissingAuthenticationTokenException', 'The call is not signed.'))
     }
     const fault = faults.draw(operation, operation === 'BatchMeterUsage' ? recordsIn(body) : 0)
     if (fault?.kind === 'lose_call') {
-      note(fault.kind)
+      call.outcome = fault.kind
       return void incoming.socket.destroy()
     }
     if (fault?.kind === 'exception' && fault.carriedOut !== true) {
-      note(fault.name)
+      call.outcome = fault.name
       return send(response, exception(fault.name, fault.message ?? ''), fault.status)
     }
     const answer = await carryOut({ operation, region, body, signal: gone.signal, fault })
-    note(fault?.kind ?? (answer.kind === 'answered' ? 'answered' : answer.name))
+    call.outcome = fault?.kind ?? (answer.kind === 'answered' ? 'answered' : answer.name)
     switch (fault?.kind) {
       case 'lose_answer':
         return void incoming.socket.destroy()
       case 'hang':
         return
+      case 'stall':
+        return void response.writeHead(200, { 'content-length': 1000 }).write('{"Results":[')
       case 'exception':
         return send(response, exception(fault.name, fault.message ?? ''), fault.status)
       case 'body':
@@ -192,14 +194,14 @@ export async function startAwsStandIn(options: { readonly now?: () => number; re
     if (address === null || typeof address === 'string') throw new Error('The stand-in has no port')
     return address.port
   }
-  const port = await listen(options.port ?? 0)
+  const port = await listen(0)
   const url = `http://127.0.0.1:${port}`
   const change = (id: string, to: Partial<Subscription>) => {
     if (!state.subscriptions.some((one) => one.id === id)) throw new Error(`There is no subscription ${id}`)
     state = { ...state, subscriptions: state.subscriptions.map((one) => (one.id === id ? { ...one, ...to } : one)) }
   }
 
-  const standIn: AwsStandIn = {
+  return {
     url,
     queueUrl: `${url}${queuePath}`,
     env: {
@@ -262,7 +264,6 @@ export async function startAwsStandIn(options: { readonly now?: () => number; re
       await listen(port)
     },
   }
-  return standIn
 }
 
 const exception = (name: string, message: string): Refusal => ({ kind: 'exception', name, message })
