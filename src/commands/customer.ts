@@ -266,7 +266,12 @@ function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Deci
   const before = state.terms
   const after = termsOf(command.plan, command.monthlyLimit)
   const base = { customerId: state.customerId, occurredAt: at }
-  if (after.plan === before.plan && after.monthlyLimit === before.monthlyLimit) return []
+  if (after.plan === before.plan && after.monthlyLimit === before.monthlyLimit) {
+    // A downgrade in AWS Marketplace that was taken back there before it took effect.
+    if (command.origin !== 'marketplace' || state.scheduled?.origin !== 'marketplace') return []
+    const { plan, effectiveMonth } = state.scheduled
+    return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }]
+  }
   const samePlan = after.plan === before.plan
   if (samePlan ? after.monthlyLimit < before.monthlyLimit : !isUpgrade(before.plan, after.plan)) {
     const effectiveMonth = downgradeMonth(state, at)

@@ -31,6 +31,11 @@ const catalogue: Readonly<Record<PlanName, PlanEntry>> = {
   enterprise: { credits: 100_000, monthlyFee: '5000', overageUnitPrice: '0.05', overageDimension: 'enterprise_over' },
 }
 
+/** The plan that an AWS Marketplace contract dimension names: a listing's contract dimensions are the plans' names. */
+export function planOfDimension(dimension: string): PlanName | undefined {
+  return Object.hasOwn(catalogue, dimension) ? (dimension as PlanName) : undefined
+}
+
 /** The terms of a plan today; `monthlyLimit` replaces the plan's credits under an individual contract. */
 export function termsOf(plan: PlanName, monthlyLimit?: number): Terms {
   const { credits, monthlyFee, overageUnitPrice } = catalogue[plan]
