@@ -35,26 +35,33 @@ function localTimes(root) {
 }
 localTimes(document)
 
-// Parts that refresh themselves: fetched anew every so many seconds while the page is in view, replaced when changed.
+// Parts that refresh themselves: asked for anew every so many seconds while the page is in view, replaced when changed.
+// The header tells the server that nobody moved: it does not count as use of the session.
 for (const part of document.querySelectorAll('[data-refresh]')) {
-  const refresh = async () => {
-    // A reader who is inside the part keeps what they have opened or marked.
-    if (document.hidden || part.contains(document.activeElement) || part.querySelector('details[open]')) return
-    try {
-      const response = await fetch(location.href, { headers: { 'x-console-refresh': '1' }, redirect: 'manual' })
-      if (!response.ok) return
-      const fresh = new DOMParser().parseFromString(await response.text(), 'text/html').getElementById(part.id)
-      if (fresh !== null && fresh.innerHTML !== part.dataset.html) {
-        part.dataset.html = fresh.innerHTML
-        part.innerHTML = fresh.innerHTML
-        part.className = fresh.className
-        localTimes(part)
-      }
-    } catch {
-      // The server is away: the page keeps what it shows, and the next round may find it again.
-    }
-  }
-  part.dataset.html = part.innerHTML
-  setInterval(refresh, Number(part.dataset.refresh) * 1000)
+  const address = part.dataset.refreshFrom ?? location.href
+  let shown = part.innerHTML
+  const timer = setInterval(refresh, Number(part.dataset.refresh) * 1000)
   addEventListener('focus', refresh)
+
+  async function refresh() {
+    // A reader who is inside the part, or has opened something in it, keeps what they look at.
+    const busy = part.contains(document.activeElement) || part.querySelector('details[open]') !== null
+    if (document.hidden || busy || part.dataset.refresh === undefined) return
+    let fresh = null
+    try {
+      const response = await fetch(address, { headers: { accept: 'text/html', 'x-refresh': '1' }, redirect: 'manual' })
+      if (!response.ok) return // signed out meanwhile, or the service is away for a moment
+      fresh = new DOMParser().parseFromString(await response.text(), 'text/html').getElementById(part.id)
+    } catch {
+      return // the service cannot be reached: the page keeps what it shows
+    }
+    if (fresh === null || fresh.innerHTML === shown) return
+    shown = fresh.innerHTML
+    part.innerHTML = shown
+    part.className = fresh.className
+    localTimes(part)
+    if (fresh.dataset.refresh !== undefined) return
+    clearInterval(timer) // what was waited for has come
+    removeEventListener('focus', refresh)
+  }
 }

@@ -1,0 +1,82 @@
+/** /console/keys: shown by prefix, regenerated behind a code, the new key in one response only. */
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { makeApiKey } from '../../../commands/keys.ts'
+import { type Slot, slots } from '../../../events/catalogue.ts'
+import { ApiError } from '../../envelope.ts'
+import { csrfToken, requireSession, signedInOf, wantsJson } from '../context.ts'
+import type { ConsolePagesDependencies, ListedKey } from './dependencies.ts'
+import type { Desk } from './desk.ts'
+import { KeysPage, NewKeyPage, RegeneratePage } from './keys.tsx'
+
+/** Tries of two seconds each. The event is written: to give up means that nobody ever sees the key. */
+const triesToShow = 5
+
+export function registerKeys(app: FastifyInstance, deps: ConsolePagesDependencies, desk: Desk): void {
+  const { reads } = deps
+
+  async function currentKeys(request: FastifyRequest): Promise<Record<Slot, ListedKey | null>> {
+    const listed = await reads.keys(signedInOf(request).customerId)
+    const current = (slot: Slot) => listed.find((key) => key.slot === slot && key.revokedAt === null) ?? null
+    return { primary: current('primary'), secondary: current('secondary') }
+  }
+
+  app.get('/console/keys', { preHandler: requireSession }, async (request, reply) =>
+    desk.show(reply, KeysPage({ frame: desk.frame(request, reply), keys: await currentKeys(request) })),
+  )
+
+  app.get('/console/keys/:slot/regenerate', { preHandler: requireSession }, async (request, reply) => {
+    const slot = slotOf(request)
+    const { [slot]: found } = await currentKeys(request)
+    const frame = desk.frame(request, reply)
+    return desk.show(reply, RegeneratePage({ frame, csrf: csrfToken(request), slot, found }))
+  })
+
+  app.post('/console/keys/:slot/regenerate', { preHandler: requireSession }, async (request, reply) => {
+    const slot = slotOf(request)
+    const { accountId, customerId } = signedInOf(request)
+    const verified = await deps.accounts.verifyTotp(accountId, codeIn(request.body))
+    if (verified !== 'ok') {
+      const error = verified === 'locked' ? tooMany : wrong
+      if (wantsJson(request)) throw new ApiError('forbidden', error)
+      const { [slot]: found } = await currentKeys(request)
+      const frame = desk.frame(request, reply)
+      return desk.show(reply, RegeneratePage({ frame, csrf: csrfToken(request), slot, found, error }), 403)
+    }
+    const { secret, key } = makeApiKey()
+    const { revision } = await desk.change(request, { type: 'RegenerateApiKey', slot, key })
+    await known(customerId, revision, slot)
+    const firstCallAt = await reads.firstCallAt(customerId)
+    const frame = desk.frame(request, reply)
+    return desk.show(reply, NewKeyPage({ frame, shown: { slot, secret }, publicUrl: deps.publicUrl, firstCallAt }))
+  })
+
+  /** A key is shown only once the key table holds it: before that a call with it would be refused. */
+  async function known(customerId: string, revision: bigint, slot: Slot): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await deps.shows(customerId, revision)
+      } catch (error) {
+        if (!deps.isUnavailable(error)) throw error
+        if (attempt < triesToShow) continue
+        const message = `The ${slot} key was replaced, but the new one could not be shown in time. Regenerate it again.`
+        throw new ApiError('service_unavailable', message, { cause: error })
+      }
+    }
+  }
+}
+
+const wrong = 'The code is wrong or was used before. Type the code that your authenticator shows now.'
+const tooMany = 'Too many wrong codes. Wait a few minutes before you try again.'
+
+/** @throws ApiError not_found */
+function slotOf({ params }: FastifyRequest): Slot {
+  const { slot } = params as { slot: string }
+  const found = slots.find((candidate) => candidate === slot)
+  if (found === undefined) throw new ApiError('not_found', 'There is no such key.')
+  return found
+}
+
+function codeIn(body: unknown): string {
+  const { code } = (body ?? {}) as { code?: unknown }
+  return typeof code === 'string' ? code : ''
+}

@@ -1,0 +1,192 @@
+/** /console/keys: the two keys, and the way to a new one. */
+import type { Slot } from '../../../events/catalogue.ts'
+import type { ShownKey } from '../context.ts'
+import { Field, Form, type Html, Page, type PageProps, Submit } from '../layout.tsx'
+import type { ListedKey } from './dependencies.ts'
+import { FirstCallStatus, Samples } from './first-call.tsx'
+import { Block, Time } from './pieces.tsx'
+
+type Frame = Omit<PageProps, 'title' | 'place'>
+const title = (slot: Slot): string => (slot === 'primary' ? 'Primary key' : 'Secondary key')
+
+export function KeysPage(props: {
+  readonly frame: Frame
+  readonly keys: Readonly<Record<Slot, ListedKey | null>>
+}): Html {
+  return (
+    <Page {...props.frame} title="API keys" place="keys">
+      <h1>API keys</h1>
+      <p>Both keys work alike. Keep one as a backup, so that you can replace the other without a pause.</p>
+      <div class="pair">
+        <KeyBlock slot="primary" found={props.keys.primary} />
+        <KeyBlock slot="secondary" found={props.keys.secondary} />
+      </div>
+      <Block title="Replace a key without a pause">
+        <ol>
+          <li>Switch your code to the other key.</li>
+          <li>Regenerate the key you want to replace.</li>
+          <li>Put the new key into your code, and regenerate the other one a few days later.</li>
+        </ol>
+        <p>
+          <a href="/console/first-call">Show code that calls the API</a>
+        </p>
+      </Block>
+    </Page>
+  )
+}
+
+function KeyBlock({ slot, found }: { readonly slot: Slot; readonly found: ListedKey | null }): Html {
+  return (
+    <Block title={title(slot)}>
+      {found === null ? (
+        <p>There is no {slot} key. Issue one to use it.</p>
+      ) : (
+        <>
+          <p class="value">
+            <code safe>{`${found.prefix}…`}</code>
+          </p>
+          <dl class="facts">
+            <div>
+              <dt>Created</dt>
+              <dd>
+                <Time at={found.issuedAt} />
+              </dd>
+            </div>
+            <div>
+              <dt>Last used</dt>
+              <dd>{found.lastUsedAt === null ? 'Never' : <Time at={found.lastUsedAt} />}</dd>
+            </div>
+            {found.expiresAt === null ? (
+              ''
+            ) : (
+              <div>
+                <dt>Expires</dt>
+                <dd>
+                  <Time at={found.expiresAt} />
+                </dd>
+              </div>
+            )}
+          </dl>
+        </>
+      )}
+      <p>
+        <a class="button quiet" href={`/console/keys/${slot}/regenerate`}>
+          {found === null ? `Issue ${slot} key` : `Regenerate ${slot} key`}
+        </a>
+      </p>
+    </Block>
+  )
+}
+
+/** What happens at once, and the code that lets it happen. */
+export function RegeneratePage(props: {
+  readonly frame: Frame
+  readonly csrf: string
+  readonly slot: Slot
+  readonly found: ListedKey | null
+  readonly error?: string | undefined
+}): Html {
+  const { frame, csrf, slot, found, error } = props
+  const verb = found === null ? 'Issue' : 'Regenerate'
+  return (
+    <Page {...frame} title={`${verb} ${slot} key`} place="keys" width="narrow">
+      <h1>{`${verb} ${slot} key`}</h1>
+      <section class="block">
+        {found === null ? (
+          <p>A new {slot} key is issued and shown to you once.</p>
+        ) : (
+          <>
+            <p>
+              <strong>
+                Calls with the old key (<code safe>{`${found.prefix}…`}</code>) fail from that moment on.
+              </strong>
+            </p>
+            <p>
+              {found.lastUsedAt === null ? (
+                'It was never used.'
+              ) : (
+                <>
+                  It was last used on <Time at={found.lastUsedAt} />.
+                </>
+              )}{' '}
+              The new key is shown to you once.
+            </p>
+          </>
+        )}
+        <Form action={`/console/keys/${slot}/regenerate`} csrf={csrf}>
+          <Field
+            label="Code from your authenticator"
+            name="code"
+            autocomplete="one-time-code"
+            inputmode="numeric"
+            hint="Six digits. A code works once: if you just used one, wait for the next."
+            error={error}
+            autofocus
+            maxlength={7}
+          />
+          <div class="actions">
+            <Submit kind={found === null ? 'main' : 'danger'} text={`${verb} ${slot} key`} />
+            <a href="/console/keys">Keep as it is</a>
+          </div>
+        </Form>
+      </section>
+    </Page>
+  )
+}
+
+/** Keys just issued. Rendered into the one response that shows them. */
+export function NewKeys(props: {
+  readonly keys: readonly ShownKey[]
+  readonly publicUrl: string
+  /** When the customer's first call was made; null while there is none. */
+  readonly firstCallAt: string | null
+}): Html {
+  const { keys, publicUrl, firstCallAt } = props
+  const [sample] = keys
+  return (
+    <>
+      {keys.map(({ slot, secret }) => (
+        <section class="block key">
+          <h2>{title(slot)}</h2>
+          <p class="secret">
+            <code id={`key-${slot}`} safe>
+              {secret}
+            </code>
+            <button type="button" class="quiet" data-copy={`key-${slot}`} hidden>
+              {`Copy ${slot} key`}
+            </button>
+          </p>
+          <p class="soon-line">This key is not shown again. Store it now, for instance in a password manager.</p>
+        </section>
+      ))}
+      {firstCallAt === null && sample !== undefined ? (
+        <>
+          <FirstCallStatus firstCallAt={null} />
+          <Samples publicUrl={publicUrl} secret={sample.secret} />
+        </>
+      ) : (
+        ''
+      )}
+    </>
+  )
+}
+
+export function NewKeyPage(props: {
+  readonly frame: Frame
+  readonly shown: ShownKey
+  readonly publicUrl: string
+  readonly firstCallAt: string | null
+}): Html {
+  const { frame, shown, publicUrl, firstCallAt } = props
+  return (
+    <Page {...frame} title={`New ${shown.slot} key`} place="keys">
+      <h1>{`New ${shown.slot} key`}</h1>
+      <NewKeys keys={[shown]} publicUrl={publicUrl} firstCallAt={firstCallAt} />
+      <p>
+        <a class="button" href="/console/keys">
+          I have stored the key
+        </a>
+      </p>
+    </Page>
+  )
+}

@@ -1,0 +1,142 @@
+/** /console/dashboard: where you stand this month, and what you may do next. */
+
+import { overageAmount } from '../../../statements/amounts.ts'
+import { type Html, Notice, Page, type PageProps } from '../layout.tsx'
+import { ActivityList } from './activity.tsx'
+import { CallsChart } from './chart.tsx'
+import type { ConsolePagesDependencies, Customer, MonthRows, Occurrence } from './dependencies.ts'
+import { calls, count, daysLeft, monthEndText, monthText, planText, usd } from './format.ts'
+import { Block, CreditsBar, capSentence, creditsSentence, isStopped } from './pieces.tsx'
+import { ScheduledChange } from './plan.tsx'
+
+export interface OverviewProps {
+  readonly frame: Omit<PageProps, 'title' | 'place'>
+  readonly accountId: string
+  readonly csrf: string
+  readonly now: string
+  readonly customer: Customer
+  readonly rows: MonthRows
+  readonly changes: readonly Occurrence[]
+  readonly activity: readonly Occurrence[]
+  readonly firstCallAt: string | null
+  readonly metering: ConsolePagesDependencies['metering']
+}
+
+export function OverviewPage(props: OverviewProps): Html {
+  const { frame, customer, rows, now, csrf, activity, accountId } = props
+  const { month } = rows.usage
+  return (
+    <Page {...frame} title="Overview" place="overview">
+      <h1>Overview</h1>
+      <Standing customer={customer} rows={rows} />
+      {props.firstCallAt === null ? (
+        <section class="block next">
+          <h2>Make your first call</h2>
+          <p>No call yet. Take a photograph and send it: the page below has the lines to copy.</p>
+          <p>
+            <a class="button" href="/console/first-call">
+              Show the first call
+            </a>
+          </p>
+        </section>
+      ) : (
+        ''
+      )}
+      <div id="usage" data-refresh="20">
+        <Block title={`Credits, ${monthText(month)}`} class="main-block">
+          <p class="figure">
+            <b>{count(rows.usage.remainingCalls)}</b>{' '}
+            <span>{rows.usage.remainingCalls === 1 ? 'credit' : 'credits'} left</span>
+          </p>
+          <CreditsBar {...rows.usage} />
+          <p safe>{creditsSentence(rows.usage)}</p>
+        </Block>
+        <div class="tiles">
+          <OverageTile rows={rows} customer={customer} metering={props.metering} />
+          <section class="block">
+            <h2>Plan</h2>
+            <p class="value" safe>
+              {planText(customer.plan)}
+            </p>
+            <p safe>{`${usd(customer.monthlyFee)} a month for ${calls(customer.monthlyLimit)}.`}</p>
+            <p>
+              <a href="/console/plan">Show plan</a>
+            </p>
+          </section>
+          <section class="block">
+            <h2>Hard cap</h2>
+            <p class="value">{customer.hardCap ? 'On' : 'Off'}</p>
+            <p safe>{capSentence(customer)}</p>
+            <p>
+              <a href="/console/plan#hard-cap">{customer.plan === 'free' ? 'Show hard cap' : 'Change hard cap'}</a>
+            </p>
+          </section>
+          <section class="block">
+            <h2>Month ends in</h2>
+            <p class="value">{daysLeft(now) === 1 ? 'Less than a day' : `${daysLeft(now)} days`}</p>
+            <p safe>{`Credits expire on ${monthEndText(month)}.`}</p>
+          </section>
+        </div>
+        <ScheduledChange customer={customer} csrf={csrf} />
+        <Block title="Calls per day">
+          <CallsChart month={month} rows={rows} changes={props.changes} />
+          <p>
+            <a href="/console/usage">Show usage and statements</a>
+          </p>
+        </Block>
+      </div>
+      <Block title="Recent activity">
+        <ActivityList entries={activity} accountId={accountId} />
+        <p>
+          <a href="/console/activity">Show all activity</a>
+        </p>
+      </Block>
+    </Page>
+  )
+}
+
+/** What keeps calls from being answered, or will before long. */
+export function Standing({ customer, rows }: Pick<OverviewProps, 'customer' | 'rows'>): Html {
+  const { creditCalls, monthlyLimit, overageCalls, month } = rows.usage
+  if (customer.deactivated) {
+    return <Notice kind="stopped" text="Stopped: this account is deactivated. Every call is answered with 401." />
+  }
+  if (isStopped(customer, creditCalls)) {
+    const until = `Stopped: the limit of ${calls(monthlyLimit)} is reached. Calls are answered with 429 until ${monthEndText(month)}.`
+    const way = customer.plan === 'free' || customer.ended !== null ? '' : ' Switch the hard cap off to go on at once.'
+    return <Notice kind="stopped" text={until + way} />
+  }
+  if (customer.ended !== null) {
+    return (
+      <Notice kind="soon" text={`Soon: the subscription has ended. Your keys work until ${monthEndText(month)}.`} />
+    )
+  }
+  if (overageCalls === 0 && creditCalls >= monthlyLimit * 0.8) {
+    const left = count(monthlyLimit - creditCalls)
+    return <Notice kind="soon" text={`Soon: 80 % of your credits are used, ${left} left. ${capSentence(customer)}`} />
+  }
+  return ''
+}
+
+function OverageTile({ rows, customer, metering }: Pick<OverviewProps, 'rows' | 'customer' | 'metering'>): Html {
+  const { overageCalls } = rows.usage
+  const paid = rows.lines.filter((line) => line.overageCalls > 0)
+  const sum = paid.map((line) => `${count(line.overageCalls)} × ${usd(line.overageUnitPrice)}`).join(' + ')
+  return (
+    <section class="block">
+      <h2>Overage so far</h2>
+      <p class="value" safe>
+        {usd(overageAmount(rows.lines))}
+      </p>
+      <p safe>{overageCalls === 0 ? 'No call past your credits.' : `${sum}.`}</p>
+      {overageCalls === 0 ? '' : <p safe>{sentToAws(customer, metering)}</p>}
+    </section>
+  )
+}
+
+/** When overage reaches AWS. */
+export function sentToAws({ licence }: Pick<Customer, 'licence'>, metering: OverviewProps['metering']): string {
+  if (licence.kind === 'none') return 'Not sent to AWS: this account has no AWS Marketplace licence.'
+  if (!metering.submitted) return 'Recorded hour by hour. Sending to AWS Marketplace is switched off here.'
+  return `Sent to AWS Marketplace about ${Math.ceil(metering.graceSeconds / 60)} minutes after each hour ends.`
+}

@@ -1,0 +1,246 @@
+/** /console/usage/{month}/statement: a month as it stands in the log, made to be printed on one A4 page. */
+import { type Html, Page, type PageProps } from '../layout.tsx'
+import type { LoggedEvent, MonthStatement } from './dependencies.ts'
+import { actorText, eventText } from './events.ts'
+import { calls, count, daysIn, dayText, monthText, planText, timeText, usd } from './format.ts'
+import { Time } from './pieces.tsx'
+
+/** How many changes fit on the printed page beside everything else. The rest is on screen and in the CSV. */
+const printedChanges = 12
+
+export function StatementPage(props: {
+  readonly frame: Omit<PageProps, 'title' | 'place'>
+  readonly statement: MonthStatement
+  readonly email: string
+  readonly accountId: string
+  readonly now: string
+}): Html {
+  const { frame, statement, email, accountId, now } = props
+  const { customerId, month, terms, lines, hours, changes, digest, sequences } = statement
+  const running = month >= now.slice(0, 7)
+  return (
+    <Page {...frame} title={`Statement ${monthText(month)}`} place="usage">
+      <article class="statement">
+        <header>
+          <h1>{`Statement, ${monthText(month)}`}</h1>
+          <p class="screen-only actions">
+            <button type="button" class="main" data-print hidden>
+              Print statement
+            </button>
+            <a href={`/console/usage/${month}/statement.csv`}>Download every event as CSV</a>
+            <a href={`/console/usage/${month}`}>Show usage</a>
+          </p>
+          {running ? (
+            <p
+              class="notice soon"
+              safe
+            >{`Not final: ${monthText(month)} has not ended. This is how it stood at ${timeText(now)}.`}</p>
+          ) : (
+            ''
+          )}
+          <dl class="facts">
+            <div>
+              <dt>Customer</dt>
+              <dd>
+                <span safe>{email}</span>
+                <br />
+                <code safe>{customerId}</code>
+              </dd>
+            </div>
+            <div>
+              <dt>Period</dt>
+              <dd>{`1 to ${daysIn(month)} ${monthText(month)}, UTC`}</dd>
+            </div>
+            <div>
+              <dt>Plan and price</dt>
+              <dd>
+                {terms.map((held, index) => (
+                  <div safe>
+                    {`${index === 0 ? '' : `from ${timeText(held.since)}: `}${planText(held.plan)}, ${usd(held.monthlyFee)} a month, ` +
+                      `${calls(held.monthlyLimit)}, overage ${usd(held.overageUnitPrice)} a call`}
+                  </div>
+                ))}
+              </dd>
+            </div>
+            <div>
+              <dt>Hard cap</dt>
+              <dd>{`${statement.hardCap ? 'On' : 'Off'} ${running ? 'now' : 'at the end of the month'}`}</dd>
+            </div>
+          </dl>
+        </header>
+        <section>
+          <h2>Calls</h2>
+          <div class="scroll">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Plan</th>
+                  <th scope="col" class="number">
+                    Credits
+                  </th>
+                  <th scope="col" class="number">
+                    Overage
+                  </th>
+                  <th scope="col" class="number">
+                    Unit price
+                  </th>
+                  <th scope="col" class="number">
+                    Amount
+                  </th>
+                  <th scope="col" class="number">
+                    Revisions
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {lines.map((line) => (
+                  <tr>
+                    <th scope="row">{planText(line.plan)}</th>
+                    <td class="number">{count(line.creditCalls)}</td>
+                    <td class="number">{count(line.overageCalls)}</td>
+                    <td class="number">{usd(line.overageUnitPrice)}</td>
+                    <td class="number">{usd(line.amount)}</td>
+                    <td class="number">{`${line.first.revision}–${line.last.revision}`}</td>
+                  </tr>
+                ))}
+                {lines.length === 0 ? (
+                  <tr>
+                    <td colspan="6">No calls</td>
+                  </tr>
+                ) : (
+                  ''
+                )}
+              </tbody>
+              <tfoot>
+                <tr>
+                  <th scope="row">Total</th>
+                  <td class="number">{count(statement.creditCalls)}</td>
+                  <td class="number">{count(statement.overageCalls)}</td>
+                  <td></td>
+                  <td class="number">
+                    <strong>{usd(statement.overageAmount)}</strong>
+                  </td>
+                  <td></td>
+                </tr>
+              </tfoot>
+            </table>
+          </div>
+          <p class="hint">
+            {sequences === null ? '' : `Calls are numbered ${count(sequences.first)} to ${count(sequences.last)}. `}
+            {statement.voidedCalls === 0 ? '' : `${calls(statement.voidedCalls)} taken back and not charged. `}
+            Amounts are US dollars of overage. The plan's fee is charged by your contract and is not in the total.
+          </p>
+        </section>
+        <Hours hours={hours} />
+        <Changes changes={changes} accountId={accountId} />
+        <section>
+          <h2>Digest</h2>
+          <p>
+            <code class="hash" safe>
+              {digest.hash}
+            </code>
+          </p>
+          <p class="hint" safe>
+            {`SHA-256 of the month's last event: revision ${digest.last.revision} of customer-${customerId}, event ${digest.last.eventId}. ` +
+              `The statement is the sum of ${count(digest.events)} events, revisions ${digest.first.revision} to ${digest.last.revision}.`}
+          </p>
+          <p class="hint">
+            To verify: each event holds the hash of the event before it. Take the events of these revisions, from the
+            CSV or from the operator's log, and compare the last hash. If one event were altered, left out or added, the
+            hash would differ.
+          </p>
+        </section>
+      </article>
+    </Page>
+  )
+}
+
+/** What metering records are made of. Up to 744 lines: on screen only. */
+function Hours({ hours }: Pick<MonthStatement, 'hours'>): Html {
+  if (hours.length === 0) return ''
+  return (
+    <section class="screen-only">
+      <h2>Overage by hour</h2>
+      <details>
+        <summary>{`${count(hours.length)} ${hours.length === 1 ? 'hour' : 'hours'} with overage`}</summary>
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Hour, UTC</th>
+                <th scope="col" class="number">
+                  Overage
+                </th>
+                <th scope="col" class="number">
+                  Amount
+                </th>
+                <th scope="col">First and last event</th>
+              </tr>
+            </thead>
+            <tbody>
+              {hours.map((hour) => (
+                <tr>
+                  <th scope="row">{`${dayText(hour.hour)}, ${hour.hour.slice(11, 13)}:00`}</th>
+                  <td class="number">{count(hour.overageCalls)}</td>
+                  <td class="number">{usd(hour.amount)}</td>
+                  <td>
+                    <code safe>{`${hour.first.revision} ${hour.first.eventId}`}</code>
+                    <br />
+                    <code safe>{`${hour.last.revision} ${hour.last.eventId}`}</code>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </details>
+    </section>
+  )
+}
+
+function Changes({
+  changes,
+  accountId,
+}: {
+  readonly changes: readonly LoggedEvent[]
+  readonly accountId: string
+}): Html {
+  const more = changes.length - printedChanges
+  return (
+    <section>
+      <h2>Credits, plan, hard cap and keys</h2>
+      <div class="scroll">
+        <table class="changes">
+          <thead>
+            <tr>
+              <th scope="col">When, UTC</th>
+              <th scope="col">What</th>
+              <th scope="col">By</th>
+              <th scope="col" class="number">
+                Revision
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {changes.map(({ event, actor, revision, eventId }, index) => (
+              <tr class={index >= printedChanges ? 'screen-only' : undefined}>
+                <td>
+                  <Time at={event.data.occurredAt} />
+                </td>
+                <td>
+                  <span safe>{eventText(event)}</span>
+                  <code class="screen-only id" safe>
+                    {eventId}
+                  </code>
+                </td>
+                <td safe>{actorText(actor, accountId)}</td>
+                <td class="number">{String(revision)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {more > 0 ? <p class="print-only hint">{`And ${more} more, in the CSV.`}</p> : ''}
+    </section>
+  )
+}
