@@ -231,6 +231,15 @@ describe('plans', () => {
       .when(cancel, later)
       .refused('nothing_scheduled')
   })
+  test('a downgrade that is taken back in AWS before it took effect is cancelled; an operator’s own stays', () => {
+    const scheduled = (origin: 'operator' | 'marketplace') =>
+      history([may, registration()], [may, { type: 'SetPlan', plan: 'starter', origin, reason: 'asked' }])
+    const back = { type: 'SetPlan', plan: 'standard', origin: 'marketplace', reason: 'amended' } as const
+    given(scheduled('marketplace'))
+      .when(back, later)
+      .records({ type: 'ScheduledPlanChangeCancelled', data: { plan: 'starter' } })
+    given(scheduled('operator')).when(back, later).records()
+  })
 })
 
 describe('the hard cap', () => {
