@@ -54,6 +54,11 @@ export const overflowKey = (key: BucketKey): string =>
 export const addHours = (instant: string, hours: number): string =>
   new Date(Date.parse(instant) + hours * hourMs).toISOString()
 
+export const addMs = (instant: string, ms: number): string => new Date(Date.parse(instant) + ms).toISOString()
+
+/** No attempt starts later: an answer that comes after the deadline could be a refusal, or be lost. */
+export const lastStartOf = (deadline: string): string => addMs(deadline, -2 * 60_000)
+
 /** Start of the UTC hour of an instant. */
 export const hourOf = (instant: string): string => `${instant.slice(0, 13)}:00:00.000Z`
 
@@ -70,10 +75,15 @@ export function deadlineOf(
   return earliest
 }
 
-/** The later of the hour's start and the licence's start rounded up to a second: AWS refuses usage before either. */
-export function timestampOf(hour: string, termStart: string | undefined): string {
-  if (termStart === undefined || termStart <= hour) return hour
-  return new Date(Math.ceil(Date.parse(termStart) / 1_000) * 1_000).toISOString()
+/**
+ * The later of the hour's start and the licence's start, rounded up to a second: AWS refuses usage before either. It
+ * never leaves its hour, whatever is known of the licence by now (a legacy product's term is replaced when it is
+ * renewed): AWS takes records for the same by their hour, and a bill by its month.
+ */
+export function timestampOf(hour: string, licenceStart: string | undefined): string {
+  if (licenceStart === undefined || licenceStart <= hour || licenceStart >= addHours(hour, 1)) return hour
+  const rounded = Math.ceil(Date.parse(licenceStart) / 1_000) * 1_000
+  return new Date(Math.min(rounded, Date.parse(hour) + hourMs - 1_000)).toISOString()
 }
 
 /** Whom to name to AWS for usage under a licence. Never both identifiers of a legacy customer: AWS refuses that. */

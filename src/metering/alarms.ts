@@ -1,0 +1,65 @@
+/** What an operator is told, in words that need no other knowledge. Pure. */
+import type { MeteringEvent } from '../events/metering.ts'
+import type { MeteringRecord } from './record.ts'
+import { addHours } from './rules.ts'
+
+export interface Alarms {
+  /** Money is lost, or will be without a person. */
+  onAlarm(kind: string, message: string, fields: Readonly<Record<string, unknown>>): void
+  /** Somebody should know; nothing is lost yet. */
+  onWarn(kind: string, message: string, fields: Readonly<Record<string, unknown>>): void
+}
+
+/** Tells of the events, now in the log, that say something went wrong with these records. */
+export function tellOf(
+  events: readonly MeteringEvent[],
+  records: readonly MeteringRecord[],
+  { onAlarm, onWarn }: Alarms,
+): void {
+  const quantities = new Map(records.map(({ recordId, sealed }) => [recordId, sealed?.quantity]))
+  for (const { type, data } of events) {
+    switch (type) {
+      case 'RecordRefused':
+        onAlarm('metering_refused', `AWS refuses ${data.recordId}: ${data.code} ${data.message}`, data)
+        break
+      case 'RecordUnbillable': {
+        const quantity = quantities.get(data.recordId) ?? null
+        if (quantity === 0) break // a heartbeat that came too late costs nobody anything
+        const message = `${data.recordId} cannot be billed any more (${data.reason}): ${quantity ?? 'its'} calls are lost`
+        onAlarm('metering_unbillable', message, { ...data, quantity })
+        break
+      }
+      case 'RecordCarriedForward':
+        onWarn(
+          'metering_carried_forward',
+          `${data.recordId} missed its deadline; its ${data.quantity} calls go with ${data.toRecordId}`,
+          data,
+        )
+        break
+      case 'RecordSealed':
+        if (data.submission === 'no_hour_left') {
+          onAlarm('metering_unbillable', `${data.recordId} cannot be billed: its month has no hour left`, data)
+        }
+        break
+      case 'AdjustmentNoted':
+        onWarn(
+          'metering_adjustment',
+          `Detection ${data.detectionId} was voided after ${data.recordId} was sealed`,
+          data,
+        )
+        break
+      case 'SubmissionAnswered':
+        if (data.answer === 'not_subscribed') {
+          onWarn('metering_not_subscribed', `AWS knows no subscription for ${data.recordId}`, data)
+        }
+    }
+  }
+}
+
+export type Age = 'fresh' | 'old' | 'very_old'
+
+/** Records should be with AWS minutes after their hour: from 1 h on somebody should know, from 4 h on somebody must act. */
+export function ageOf(records: readonly Pick<MeteringRecord, 'hour'>[], now: string): Age {
+  const isOlderThan = (hours: number) => records.some(({ hour }) => now >= addHours(hour, 1 + hours))
+  return isOlderThan(4) ? 'very_old' : isOlderThan(1) ? 'old' : 'fresh'
+}

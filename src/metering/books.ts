@@ -1,0 +1,43 @@
+/** What the deciders of metering see of a customer, and how the leader's steps reach them. */
+import type { MeteringEvent } from '../events/metering.ts'
+import type { MeteringRecord } from './record.ts'
+import type { Adjustment, CustomerMeter } from './tables.ts'
+
+/** Both streams of one customer, folded, as they stand under the customer's lock. */
+export interface CustomerBooks {
+  readonly meter: CustomerMeter
+  readonly records: readonly MeteringRecord[]
+  readonly adjustments: readonly Adjustment[]
+}
+
+/**
+ * Decides on the head of the customer's metering stream and commits what was decided; `decide` may run again, on newer
+ * books, when somebody else was faster. Returns what is in the log now; null when the customer is not known here.
+ */
+export type DecideFor = (
+  customerId: string,
+  decide: (books: CustomerBooks) => readonly MeteringEvent[],
+) => Promise<readonly MeteringEvent[] | null>
+
+/** How many customers' streams are written at once: each waits for the event store and for Postgres. */
+const atOnce = 4
+
+/** Works through the customers; one that fails keeps none of the others waiting. */
+export async function forEachCustomer(
+  customerIds: Iterable<string>,
+  signal: AbortSignal,
+  onTrouble: (customerId: string, error: unknown) => void,
+  work: (customerId: string) => Promise<void>,
+): Promise<void> {
+  const waiting = [...customerIds]
+  const workNext = async () => {
+    for (let id = waiting.shift(); id !== undefined && !signal.aborted; id = waiting.shift()) {
+      try {
+        await work(id)
+      } catch (error) {
+        onTrouble(id, error)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, workNext))
+}

@@ -1,0 +1,66 @@
+/**
+ * What becomes of a record that could not be sent in time. Pure. A quantity is carried into a later hour only when AWS
+ * surely does not hold it: billed late is better than not billed, and not billed is better than billed twice.
+ */
+import { licenceIdentity } from '../commands/plans.ts'
+import type { MeteringEvent } from '../events/metering.ts'
+import type { CustomerBooks } from './books.ts'
+import type { MeteringRecord } from './record.ts'
+import { addHours, formatBucketKey, hourOf, lastStartOf, type MeteringRules, parseBucketKey } from './rules.ts'
+
+/** A sealed record whose last attempt, if it is to have one, must have begun. */
+export const isPastDeadline = ({ sealed }: Pick<MeteringRecord, 'sealed'>, now: string): boolean =>
+  sealed !== null && now >= lastStartOf(sealed.deadline)
+
+/** AWS may hold it: nobody but AWS's own records (CloudTrail) can tell, so it stays as it is. */
+export const mayBeBilled = ({ doubtful, unanswered }: Pick<MeteringRecord, 'doubtful' | 'unanswered'>): boolean =>
+  doubtful || unanswered
+
+/** The event that ends a record past its deadline; null when its fate is not ours to decide. */
+export function giveUp(
+  record: MeteringRecord,
+  books: CustomerBooks,
+  now: string,
+  rules: MeteringRules,
+): MeteringEvent | null {
+  if (record.sealed === null || mayBeBilled(record)) return null
+  const { customerId, recordId } = record
+  const of = { customerId, occurredAt: now, recordId }
+  if (saidLast(record, 'not_subscribed')) {
+    return { type: 'RecordUnbillable', data: { ...of, reason: 'not_subscribed' } }
+  }
+  const toRecordId = carryTarget(record, books, now, rules)
+  if (toRecordId === null) return { type: 'RecordUnbillable', data: { ...of, reason: 'deadline_missed' } }
+  return { type: 'RecordCarriedForward', data: { ...of, quantity: record.sealed.quantity, toRecordId } }
+}
+
+/** Where its quantity may go: the first hour from now on, in its month, that is not sealed. */
+function carryTarget(
+  record: MeteringRecord,
+  { meter, records }: CustomerBooks,
+  now: string,
+  rules: MeteringRules,
+): string | null {
+  const { licence, ended } = meter.state
+  const allowed = rules.carryForward && rules.submit && record.sealed !== null && record.sealed.quantity > 0
+  const runs = licenceIdentity(licence) === record.licence && ended?.licence !== record.licence
+  if (!allowed || !runs || !wasSurelyNotTaken(record)) return null
+
+  const states = new Map(records.map(({ recordId, state }) => [recordId, state]))
+  const key = parseBucketKey(record.recordId)
+  for (let hour = hourOf(now); hour.startsWith(record.yearMonth); hour = addHours(hour, 1)) {
+    const target = formatBucketKey({ ...key, hour })
+    if ((states.get(target) ?? 'open') === 'open') return target
+  }
+  return null
+}
+
+/** Never sent, or every answer said that AWS did not take it: for a reason that is not the record's own, or its age. */
+const wasSurelyNotTaken = (record: MeteringRecord): boolean =>
+  record.lastAnswer === null ||
+  ['unprocessed', 'throttled', 'batch_refused', 'TimestampOutOfBoundsException'].some((answer) =>
+    saidLast(record, answer),
+  )
+
+const saidLast = ({ lastAnswer }: MeteringRecord, answer: string): boolean =>
+  lastAnswer === answer || lastAnswer?.startsWith(`${answer}:`) === true

@@ -1,0 +1,169 @@
+/**
+ * What is sealed, and with what. Pure: the customer's books and the clock in, events out. A sealed record never changes
+ * again, so each rule here is about not sealing too early.
+ */
+import { bucketKey, licenceIdentity, monthStart, nextMonth } from '../commands/plans.ts'
+import type { Licence } from '../events/catalogue.ts'
+import type { MeteringDataOf, MeteringEvent } from '../events/metering.ts'
+import type { CustomerBooks } from './books.ts'
+import { type MeteringRecord, newRecord, quantityOf } from './record.ts'
+import {
+  addHours,
+  addMs,
+  deadlineOf,
+  hourOf,
+  identityOf,
+  lastStartOf,
+  type MeteringRules,
+  parseBucketKey,
+  timestampOf,
+} from './rules.ts'
+import type { CustomerMeter } from './tables.ts'
+
+export interface SealContext {
+  readonly rules: MeteringRules
+  /** ISO 8601. */
+  readonly now: string
+  /** Of the customer's partition: everything that occurred until then is folded. '' when nothing was judged yet. */
+  readonly judgedThrough: string
+}
+
+type SealedData = MeteringDataOf<'RecordSealed'>
+
+/**
+ * Milliseconds between the end of a licence and the sealing of its running hour. An attempt whose outcome nobody knew
+ * at the end has become a standing doubt by then (attempt.ts: 8 s) and holds the seal back until it is settled.
+ */
+export const doubtsSettleMs = 30_000
+
+/** AWS takes a 32-bit integer. */
+export const largestQuantity = 2_147_483_647
+
+/** Seals every open record that is due, and each judged hour without calls as a zero where heartbeats are on. */
+export function decideSeals(books: CustomerBooks, context: SealContext): MeteringEvent[] {
+  const due = books.records.filter((record) => isDue(record, books.meter, context))
+  const sealed = due.map((record) => sealedData(record, causeOf(record), books.meter, context))
+  return [...sealed, ...heartbeats(books, context)].map((data) => ({ type: 'RecordSealed', data }))
+}
+
+/** Records that are due but hold more than AWS takes at once; they stay open until a person has found out why. */
+export const tooLarge = (books: CustomerBooks, context: SealContext): MeteringRecord[] =>
+  books.records.filter((record) => isTime(record, books.meter, context) && quantityOf(record) > largestQuantity)
+
+/** Calls that were voided after their record was sealed. */
+export const decideAdjustments = ({ meter, adjustments }: CustomerBooks, now: string): MeteringEvent[] =>
+  adjustments
+    .filter(({ noted }) => !noted)
+    .map(({ recordId, yearMonth, detectionId, revision }) => ({
+      type: 'AdjustmentNoted',
+      data: { customerId: meter.customerId, occurredAt: now, recordId, yearMonth, detectionId, revision, quantity: -1 },
+    }))
+
+export const isOverflow = ({ recordId }: Pick<MeteringRecord, 'recordId'>): boolean =>
+  recordId.endsWith('|no_hour_left')
+
+const isDue = (record: MeteringRecord, meter: CustomerMeter, context: SealContext): boolean =>
+  isTime(record, meter, context) && quantityOf(record) <= largestQuantity
+
+function isTime(record: MeteringRecord, meter: CustomerMeter, { now, judgedThrough, rules }: SealContext): boolean {
+  if (record.state !== 'open') return false
+  if (isOverflow(record)) {
+    // It takes the month's last stragglers, so it is the month's last to be sealed.
+    const monthEnd = monthStart(nextMonth(record.yearMonth))
+    return judgedThrough >= addMs(monthEnd, rules.graceMs) && now >= addHours(monthEnd, rules.monthCloseHour)
+  }
+  if (judgedThrough >= addMs(addHours(record.hour, 1), rules.graceMs)) return true
+  if (record.sealEarly === null) return false
+  const endedAt = endOf(record, meter)
+  return endedAt === undefined || now >= addMs(endedAt, doubtsSettleMs)
+}
+
+/** When the licence of a record that is sealed early ended or was replaced, as far as it is known. */
+function endOf({ licence }: MeteringRecord, { state }: CustomerMeter): string | undefined {
+  return state.ended?.licence === licence ? state.ended.at : state.since[licenceIdentity(state.licence)]
+}
+
+function causeOf(record: MeteringRecord): SealedData['cause'] {
+  if (isOverflow(record)) return 'no_hour_left'
+  return record.sealEarly ?? 'hour_over'
+}
+
+function sealedData(
+  record: MeteringRecord,
+  cause: SealedData['cause'],
+  { customerId, head, state }: CustomerMeter,
+  { rules, now }: SealContext,
+): SealedData {
+  const licence = licenceOf(state.licences, record)
+  const identity = identityOf(licence)
+  const termStart = licence.kind === 'none' ? undefined : licence.termStart
+  const endedAt = state.ended?.licence === record.licence ? state.ended.at : undefined
+  return {
+    customerId,
+    occurredAt: now,
+    recordId: record.recordId,
+    yearMonth: record.yearMonth,
+    hour: record.hour,
+    timestamp: timestampOf(record.hour, termStart ?? state.since[record.licence]),
+    identity,
+    dimension: record.dimension,
+    quantity: quantityOf(record),
+    ownQuantity: record.calls.quantity,
+    lateQuantity: record.calls.late,
+    carriedFrom: [...record.carriedFrom],
+    throughRevision: Number(head.revision),
+    digest: record.calls.digest,
+    region: rules.region,
+    submission: submissionOf(cause, identity, rules),
+    deadline: isOverflow(record)
+      ? addHours(monthStart(nextMonth(record.yearMonth)), rules.monthCloseHour)
+      : deadlineOf(record.hour, rules, record.sealEarly === 'subscription_ended' ? endedAt : undefined),
+    cause,
+  }
+}
+
+function submissionOf(
+  cause: SealedData['cause'],
+  identity: SealedData['identity'],
+  { submit }: MeteringRules,
+): SealedData['submission'] {
+  if (identity.kind === 'none') return 'no_identity'
+  if (!submit) return 'off'
+  return cause === 'no_hour_left' ? 'no_hour_left' : 'due'
+}
+
+/** @throws Error when the customer's stream never named it: the books are not those of this log */
+function licenceOf(licences: CustomerMeter['state']['licences'], { licence, recordId }: MeteringRecord): Licence {
+  const known = licences[licence]
+  if (known !== undefined) return known
+  if (licence === 'none') return { kind: 'none' }
+  throw new Error(`record ${recordId}: its customer's stream names no such licence`)
+}
+
+/**
+ * Zeros for the judged hours in which a metered customer made no overage call ("strongly recommended": seller guide).
+ * A zero is a seal like any other: sent before its hour is over it would make the real quantity a DuplicateRecord.
+ */
+function heartbeats({ meter, records }: CustomerBooks, context: SealContext): SealedData[] {
+  const { rules, now, judgedThrough } = context
+  const { customerId, state, sealedUpTo } = meter
+  const licence = licenceIdentity(state.licence)
+  if (!rules.heartbeat || !rules.submit || judgedThrough === '') return []
+  if (state.licence.kind === 'none' || state.plan === 'free' || state.ended?.licence === licence) return []
+
+  const known = new Set(records.map(({ recordId }) => recordId))
+  const start = state.licence.termStart ?? state.since[licence] ?? now
+  const zeros: SealedData[] = []
+  // The newest hour that is judged over, and back from it for as long as AWS still takes the hour.
+  let hour = addHours(hourOf(addMs(judgedThrough, -rules.graceMs)), -1)
+  while (hour > sealedUpTo && hour >= hourOf(start) && lastStartOf(deadlineOf(hour, rules)) > now) {
+    const recordId = bucketKey(customerId, state.licence, state.plan, hour)
+    if (!known.has(recordId)) {
+      const { dimension } = parseBucketKey(recordId)
+      const record = newRecord({ recordId, customerId, hour, licence, dimension })
+      zeros.unshift(sealedData(record, 'heartbeat', meter, context))
+    }
+    hour = addHours(hour, -1)
+  }
+  return zeros
+}

@@ -1,0 +1,212 @@
+/**
+ * Sends sealed records to AWS, most urgent first, and writes down each attempt before its first byte leaves and each
+ * answer after it. Whatever is lost between the two (a crash, an answer) leaves the record in doubt, and the same bytes
+ * are sent again: AWS bills them once.
+ */
+import { randomUUID } from 'node:crypto'
+import { type BatchMeterUsage, batches, type CallOutcome, type UsageToSend } from '../marketplace/batch-meter-usage.ts'
+import { type Age, type Alarms, ageOf, tellOf } from './alarms.ts'
+import { decideAnswers, decideAttempts, endOf, isLost, isWaiting } from './answers.ts'
+import { nextAttemptAt } from './backoff.ts'
+import { type DecideFor, forEachCustomer } from './books.ts'
+import { afterCall, closedCircuit, probeOf } from './circuit.ts'
+import { giveUp, isPastDeadline } from './give-up.ts'
+import type { MeteringRecord } from './record.ts'
+import { hourMs, type MeteringRules } from './rules.ts'
+import type { MeteringTables, SendCursor } from './tables.ts'
+
+export interface SubmitDeps {
+  readonly tables: Pick<MeteringTables, 'recordsToSend'>
+  readonly decideFor: DecideFor
+  readonly batchMeterUsage: BatchMeterUsage
+  readonly rules: MeteringRules
+  /** ISO 8601. */
+  readonly now: () => string
+  readonly alarms: Alarms
+  readonly onTrouble: (customerId: string, error: unknown) => void
+}
+
+export interface Submitter {
+  /** One round. Begins no attempt once `signal` is aborted; what has begun is brought to its end. */
+  step(signal: AbortSignal): Promise<void>
+}
+
+const pageSize = 500
+/** Records looked at in one round; what is sealed meanwhile may be more urgent. */
+const roundSize = 1_000
+/** Between two calls, in milliseconds: AWS takes 10 a second of an account and region, and others may call too. */
+const callEveryMs = 125
+
+export function createSubmitter(deps: SubmitDeps): Submitter {
+  const { tables, decideFor, batchMeterUsage, rules, now, alarms, onTrouble } = deps
+  let circuit = closedCircuit
+  let lastCallAt = Number.NEGATIVE_INFINITY
+  const toldLost = new Set<string>()
+  let toldAge: { readonly age: Age; readonly at: number } = { age: 'fresh', at: 0 }
+
+  async function step(signal: AbortSignal): Promise<void> {
+    const { waiting, due, overdue } = await lookUp()
+    tellAge([...waiting, ...overdue])
+    await end(overdue, signal)
+    if (!rules.submit || now() < circuit.until) return
+    if (circuit.failures > 0) {
+      const probe = probeOf(circuit, waiting)
+      if (probe !== undefined) await send([probe], signal)
+      return
+    }
+    for (const batch of batches(due.toSorted(mostUrgentFirst).flatMap(sendable))) {
+      if (circuit.failures > 0) return
+      await send(
+        batch.map(({ record }) => record),
+        signal,
+      )
+    }
+  }
+
+  /** Every record that waits, cut short where there are more due than one round sends. */
+  async function lookUp() {
+    const waiting: MeteringRecord[] = []
+    const due: MeteringRecord[] = []
+    const overdue: MeteringRecord[] = []
+    let after: SendCursor | undefined
+    do {
+      const page = await tables.recordsToSend(pageSize, after)
+      const at = now()
+      for (const record of page) {
+        if (isPastDeadline(record, at)) overdue.push(record)
+        else waiting.push(record)
+        if (!isPastDeadline(record, at) && nextAttemptAt(record) <= at) due.push(record)
+      }
+      const last = page.at(-1)
+      after =
+        page.length < pageSize || last?.sealed == null
+          ? undefined
+          : { deadline: last.sealed.deadline, recordId: last.recordId }
+    } while (after !== undefined && due.length < roundSize)
+    return { waiting, due, overdue }
+  }
+
+  /** Records that missed their deadline: carried on, lost, or in doubt for good, which is told once. */
+  async function end(overdue: readonly MeteringRecord[], signal: AbortSignal): Promise<void> {
+    const at = now()
+    for (const record of overdue) {
+      if (!isLost(record, at) || toldLost.has(record.recordId)) continue
+      toldLost.add(record.recordId)
+      alarms.onAlarm(
+        'metering_unknown',
+        `Nobody here knows whether AWS took ${record.recordId}: compare with CloudTrail, then write it off or leave it`,
+        { recordId: record.recordId, customerId: record.customerId, quantity: record.sealed?.quantity },
+      )
+    }
+    const ending = overdue.filter((record) => !isLost(record, at))
+    await forEachCustomer(customersOf(ending), signal, onTrouble, async (customerId) => {
+      const events = await decideFor(customerId, (books) => {
+        const at = now()
+        return books.records
+          .filter((record) => isWaiting(record) && isPastDeadline(record, at))
+          .flatMap((record) => giveUp(record, books, at, rules) ?? [])
+      })
+      tellOf(events ?? [], ending, alarms)
+    })
+  }
+
+  /** One call to AWS, and more of them where it was refused because of records that are still to be found. */
+  async function send(records: readonly MeteringRecord[], signal: AbortSignal): Promise<void> {
+    if (signal.aborted || now() < circuit.until) return
+    const attempted = await begin(records)
+    const usages = attempted.flatMap(sendable)
+    const [first] = usages
+    if (first === undefined) return
+    await pace()
+    const outcome = await batchMeterUsage(first.region, usages)
+    const failedBefore = circuit.failures > 0
+    circuit = afterCall(circuit, outcome.kind, now())
+    tellCall(outcome, failedBefore)
+    await conclude(attempted, outcome)
+    if (outcome.kind !== 'refused' || attempted.length === 1) return
+    const middle = Math.ceil(attempted.length / 2)
+    await send(attempted.slice(0, middle), signal)
+    await send(attempted.slice(middle), signal)
+  }
+
+  /** Writes the attempts down; returns the records, with that attempt in them, whose attempt is in the log. */
+  async function begin(records: readonly MeteringRecord[]): Promise<MeteringRecord[]> {
+    const callId = randomUUID()
+    const attempts = new Map<string, number>()
+    await forEachCustomer(customersOf(records), untilDone, onTrouble, async (customerId) => {
+      const events = await decideFor(customerId, (books) => decideAttempts(books, records, callId, now()))
+      for (const { type, data } of events ?? []) {
+        if (type === 'SubmissionAttempted') attempts.set(data.recordId, data.attempt)
+      }
+    })
+    return records.flatMap((record) => {
+      const attempt = attempts.get(record.recordId)
+      return attempt === undefined ? [] : [{ ...record, attempts: attempt }]
+    })
+  }
+
+  /** Writes the answers down. What cannot be written is sent again, and answered again. */
+  async function conclude(attempted: readonly MeteringRecord[], outcome: CallOutcome): Promise<void> {
+    const ends = new Map(
+      attempted.map(({ recordId, attempts: attempt }) => [
+        recordId,
+        { attempt, end: endOf(outcome, recordId, attempted.length) },
+      ]),
+    )
+    await forEachCustomer(customersOf(attempted), untilDone, onTrouble, async (customerId) => {
+      const events = await decideFor(customerId, (books) => decideAnswers(books, ends, now(), rules))
+      tellOf(events ?? [], attempted, alarms)
+    })
+  }
+
+  async function pace(): Promise<void> {
+    const pause = lastCallAt + callEveryMs - performance.now()
+    if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause))
+    lastCallAt = performance.now()
+  }
+
+  function tellCall(outcome: CallOutcome, failedBefore: boolean): void {
+    if (outcome.kind === 'disabled' || outcome.kind === 'misconfigured') {
+      const fields = { code: outcome.kind === 'disabled' ? 'DisabledApiException' : outcome.code }
+      alarms.onAlarm('metering_misconfigured', `Nothing can be sent to AWS: ${outcome.message}`, fields)
+    } else if ((outcome.kind === 'server_error' || outcome.kind === 'no_answer') && !failedBefore) {
+      alarms.onWarn('metering_no_answer', `AWS did not answer a call: ${outcome.detail}`, {})
+    }
+  }
+
+  /** When it becomes worse, and each hour while it stays so. */
+  function tellAge(waiting: readonly MeteringRecord[]): void {
+    const age = ageOf(waiting, now())
+    const at = Date.parse(now())
+    if (age === toldAge.age && (age === 'fresh' || at - toldAge.at < hourMs)) return
+    toldAge = { age, at }
+    if (age === 'fresh') return
+    const fields = { records: waiting.length, nearestDeadline: waiting[0]?.sealed?.deadline }
+    if (age === 'old') alarms.onWarn('metering_old', 'Records wait for AWS more than an hour after their own', fields)
+    else alarms.onAlarm('metering_old', 'Records wait for AWS more than four hours after their own', fields)
+  }
+
+  return { step }
+}
+
+/** What is done after an attempt has begun is not interrupted. */
+const untilDone = new AbortController().signal
+
+const customersOf = (records: readonly MeteringRecord[]): Set<string> =>
+  new Set(records.map(({ customerId }) => customerId))
+
+/** Ended and replaced licences have least time, whatever the hour's own deadline says; then by deadline. */
+function mostUrgentFirst(a: MeteringRecord, b: MeteringRecord): number {
+  const rank = ({ sealEarly, sealed }: MeteringRecord) => `${sealEarly === null ? 1 : 0} ${sealed?.deadline}`
+  const [left, right] = [rank(a), rank(b)]
+  return left < right ? -1 : left > right ? 1 : 0
+}
+
+type Sendable = UsageToSend & { readonly region: string; readonly record: MeteringRecord }
+
+function sendable(record: MeteringRecord): Sendable[] {
+  const { recordId, dimension, sealed } = record
+  if (sealed === null || sealed.identity.kind === 'none') return []
+  const { identity, timestamp, quantity, region } = sealed
+  return [{ recordId, identity, dimension, timestamp, quantity, region, record }]
+}
