@@ -119,10 +119,9 @@ export function RegeneratePage(props: {
             name="code"
             autocomplete="one-time-code"
             inputmode="numeric"
-            hint="Six digits. A code works once: if you just used one, wait for the next."
+            hint="Six digits. A code works once: if you just used one, wait for the next. A recovery code works too."
             error={error}
             autofocus
-            maxlength={7}
           />
           <div class="actions">
             <Submit kind={found === null ? 'main' : 'danger'} text={`${verb} ${slot} key`} />
