@@ -1,5 +1,6 @@
 /** The stand-in's SQS queue, through the real SDK client. Quoted: Amazon SQS Developer Guide and API reference. */
 import {
+  ChangeMessageVisibilityCommand,
   DeleteMessageCommand,
   type Message,
   ReceiveMessageCommand,
@@ -16,7 +17,7 @@ async function givenQueue() {
     (await client.send(new ReceiveMessageCommand({ QueueUrl: aws.queueUrl, ...input }))).Messages
   const remove = ({ ReceiptHandle }: Message) =>
     client.send(new DeleteMessageCommand({ QueueUrl: aws.queueUrl, ReceiptHandle }))
-  return { aws, setClock, receive, remove }
+  return { aws, setClock, client, receive, remove }
 }
 const only = (messages: Message[] | undefined): Message => {
   const [message] = messages ?? []
@@ -84,4 +85,17 @@ test('a queue that does not exist', async () => {
   const { receive, aws } = await givenQueue()
   const elsewhere = receive({ QueueUrl: `${aws.url}/000000000000/none` })
   await expect(elsewhere).rejects.toMatchObject({ name: 'QueueDoesNotExist' })
+})
+
+test('ChangeMessageVisibility: a message comes into sight so many seconds from now', async () => {
+  const { aws, receive, setClock, client } = await givenQueue()
+  aws.sendMessage('m')
+  const { ReceiptHandle } = only(await receive())
+  await client.send(
+    new ChangeMessageVisibilityCommand({ QueueUrl: aws.queueUrl, ReceiptHandle, VisibilityTimeout: 300 }),
+  )
+  setClock('2026-08-10T12:04:59.999Z')
+  expect(await receive()).toBeUndefined()
+  setClock('2026-08-10T12:05:00.000Z')
+  only(await receive())
 })

@@ -25,6 +25,11 @@ export const receiveMessageRequest = z.object({
   AttributeNames: z.array(z.string()).optional(),
   MessageSystemAttributeNames: z.array(z.string()).optional(),
 })
+export const changeVisibilityRequest = z.object({
+  QueueUrl: z.string(),
+  ReceiptHandle: z.string(),
+  VisibilityTimeout: z.int().min(0).max(43_200),
+})
 export const deleteMessageRequest = z.object({ QueueUrl: z.string(), ReceiptHandle: z.string() })
 
 export interface Queue {
@@ -32,6 +37,8 @@ export interface Queue {
   send(body: string, options?: { readonly deliveries?: number }): string
   receive(request: z.infer<typeof receiveMessageRequest>, signal: AbortSignal): Promise<object>
   delete(receiptHandle: string): void
+  /** Seconds from now until a delivered message comes back into sight. */
+  changeVisibility(receiptHandle: string, seconds: number): void
   /** Bodies of all messages that are not deleted, invisible ones included. */
   bodies(): string[]
 }
@@ -98,6 +105,10 @@ export function createQueue(now: () => number): Queue {
       if (message === undefined) return
       if (message.owed > 0) message.visibleAt = now()
       else messages = messages.filter((one) => one !== message)
+    },
+    changeVisibility(receiptHandle, seconds) {
+      const message = messages.find((one) => one.handle === receiptHandle)
+      if (message !== undefined) message.visibleAt = now() + seconds * 1000
     },
     bodies: () => messages.map(({ body }) => body),
   }

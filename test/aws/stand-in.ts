@@ -17,7 +17,7 @@ import {
   resolveCustomerRequest,
 } from './onboarding.ts'
 import type { Refusal } from './poison.ts'
-import { createQueue, deleteMessageRequest, receiveMessageRequest } from './queue.ts'
+import { changeVisibilityRequest, createQueue, deleteMessageRequest, receiveMessageRequest } from './queue.ts'
 import { batchMeterUsage, billedTwice, throttle } from './rules.ts'
 import {
   type AwsState,
@@ -121,6 +121,12 @@ export async function startAwsStandIn(options: { readonly now?: () => number } =
       const request = deleteMessageRequest.parse(JSON.parse(body))
       if (!isOurQueue(request.QueueUrl)) return noSuchQueue
       queue.delete(request.ReceiptHandle)
+      return { kind: 'answered', result: {} }
+    },
+    ChangeMessageVisibility({ body }) {
+      const request = changeVisibilityRequest.parse(JSON.parse(body))
+      if (!isOurQueue(request.QueueUrl)) return noSuchQueue
+      queue.changeVisibility(request.ReceiptHandle, request.VisibilityTimeout)
       return { kind: 'answered', result: {} }
     },
   }
