@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { z } from 'zod'
 import { type PlanName, planNames } from '../events/catalogue.ts'
 import { listCustomers } from '../readmodels/customers.ts'
+import { addAccountCommands, sendActivation } from './account.ts'
 import { type CreateOptions, createCustomer } from './create-customer.ts'
 import { operate } from './operate.ts'
 import { argument, customerIdArgument, onOffArgument, print, printJson, printTable } from './output.ts'
@@ -27,9 +28,13 @@ export function addCustomerCommands(program: Command): void {
     .action((options: CreateOptions & { json?: true }) =>
       withSystem(async (system) => {
         const created = await createCustomer(system, options)
-        if (options.json) return printJson(created)
+        const link = options.email === undefined ? undefined : await sendActivation(system, created.customer_id)
+        if (options.json) return printJson({ ...created, ...(link === undefined ? {} : { activation_link: link }) })
         print(`Customer ${created.customer_id}, plan ${created.plan}, ${created.monthly_limit} calls a month.`)
-        if (created.keys === null) return print(`${options.email} gets the API keys when the account is activated.`)
+        if (created.keys === null) {
+          print(`Activation link  ${link}`)
+          return print(`${options.email} opens it to choose a password and get the API keys. It works for 7 days.`)
+        }
         print(`Primary key    ${created.keys.primary}`)
         print(`Secondary key  ${created.keys.secondary}`)
         print('The keys are shown this once and kept nowhere.')
@@ -99,4 +104,6 @@ export function addCustomerCommands(program: Command): void {
         await showCustomer(system, id, json)
       }),
     )
+
+  addAccountCommands(customer)
 }

@@ -1,9 +1,10 @@
 /**
  * What every page of the console stands on: who is signed in, the token of its forms, and the notice after a redirect.
  *
- * Routes are registered with their full path (`/console/keys`). `visit.ts` runs before each of them and fills
+ * Routes are registered with their full path (`/console/keys`). `session.ts` runs before each of them and fills
  * `request.visit`; a route that is a customer's own adds `preHandler: requireSession`.
  */
+import type {} from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Accounts } from '../../accounts/accounts.ts'
 import type { Session } from '../../accounts/types.ts'
@@ -19,7 +20,7 @@ export interface SignedIn {
   readonly sessionId: string
 }
 
-/** A request to the console as `visit.ts` found it. */
+/** A request to the console as `session.ts` found it. */
 export interface Visit {
   readonly session: Session | null
   /** Token of the session's cookie: it is hashed at rest, so only the request itself knows it. */

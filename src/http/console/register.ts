@@ -1,0 +1,88 @@
+/** Everything under /console, as one plugin: headers, cookies, sessions, errors as pages, and the pages themselves. */
+import fastifyCookie from '@fastify/cookie'
+import fastifyFormbody from '@fastify/formbody'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { PasswordsBusy } from '../../accounts/passwords.ts'
+import { deriveKey } from '../../accounts/seal.ts'
+import { ApiError, errorStatus } from '../envelope.ts'
+import { endingOf } from '../errors.ts'
+import { type ConsoleDependencies, wantsJson } from './context.ts'
+import { ErrorPage } from './identity/error-page.tsx'
+import { registerIdentity } from './identity/register.ts'
+import type { ConsolePagesDependencies } from './pages/dependencies.ts'
+import { registerPages } from './pages/register.ts'
+import { isSecure, registerSessions } from './session.ts'
+
+/** Forms are short. */
+const bodyLimit = 16 * 1024
+
+/**
+ * Nothing runs or is loaded but our own files, nothing is sent elsewhere, and nobody may frame a page.
+ *
+ * The referrer policy is same-origin and not no-referrer: under the latter browsers send `Origin: null` with our own
+ * forms, which tells nothing. Other sites learn no address either way.
+ */
+const headers = {
+  'content-security-policy':
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), microphone=(), geolocation=()',
+  'cache-control': 'no-store',
+}
+/** A year. */
+const strictTransport = 'max-age=31536000'
+
+export async function registerConsole(
+  app: FastifyInstance,
+  { deps }: { readonly deps: ConsoleDependencies & ConsolePagesDependencies },
+): Promise<void> {
+  const secure = isSecure(deps.publicUrl)
+  app.addHook('onRoute', (route) => {
+    route.bodyLimit ??= bodyLimit
+    // Not part of the API that its description describes.
+    route.schema = { ...route.schema, hide: true } as NonNullable<typeof route.schema>
+  })
+  app.decorateRequest('visit', null)
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.headers(headers)
+    if (secure) reply.header('strict-transport-security', strictTransport)
+  })
+  await app.register(fastifyCookie, {
+    secret: deriveKey(deps.secretsKey, 'signed cookies'),
+    parseOptions: { path: '/', httpOnly: true, sameSite: 'lax', secure },
+  })
+  await app.register(fastifyFormbody, { bodyLimit })
+  app.setErrorHandler(answerError)
+  const cookies = registerSessions(app, deps)
+  registerIdentity(app, deps, cookies)
+  registerPages(app, deps)
+  // Unknown addresses below /console end as pages too.
+  await app.register(
+    async (scope) => {
+      scope.setNotFoundHandler(() => {
+        throw new ApiError('not_found', 'There is nothing at this address.')
+      })
+    },
+    { prefix: '/console' },
+  )
+
+  async function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const error =
+      thrown instanceof PasswordsBusy ? new ApiError('service_unavailable', thrown.message, { cause: thrown }) : thrown
+    const ending = endingOf(error, deps.isUnavailable)
+    // The server's own handler writes the common structure, and closes what must not be answered.
+    if (wantsJson(request) || ending.kind !== 'answer') throw error
+    const { error: answer, log } = ending
+    request.errorCode = answer.code
+    if (log === 'warn') request.log.warn({ err: thrown }, answer.message)
+    else if (log !== 'none') request.log.error({ err: thrown, alarm: log === 'alarm' }, answer.message)
+    if (answer.retryAfterSeconds !== undefined) reply.header('retry-after', String(answer.retryAfterSeconds))
+    const page = await ErrorPage({ error: answer, request, version: deps.version })
+    return reply.code(errorStatus[answer.code]).type('text/html; charset=utf-8').send(page)
+  }
+}
