@@ -114,6 +114,9 @@ const ddl = `
   create index on metering.records (customer_id, year_month);
   create index on metering.records (customer_id, hour) where state = 'open';
   create index on metering.records (deadline, record_id) where submission = 'due' and state in ('sealed', 'unknown');
+  -- What operators ask: what still needs somebody, out of years of records; and a month.
+  create index on metering.records (state) where state in ('open', 'sealed', 'unknown', 'refused');
+  create index on metering.records (year_month, state);
 
   -- Calls that were voided after their record was sealed; each gives one call back.
   create table metering.adjustments (
