@@ -1,7 +1,7 @@
 /** The metering tables in Postgres (schema.ts). */
 import type pg from 'pg'
 import { transaction } from '../postgres/pool.ts'
-import type { MeteringRecord } from './record.ts'
+import { type MeteringRecord, unsettledStates } from './record.ts'
 import { type RecordColumns, recordOfRow, saveRecords } from './record-rows.ts'
 import * as rows from './rows.ts'
 import { meteringVersion, OtherMeteringVersion } from './schema.ts'
@@ -84,14 +84,21 @@ function inTransaction(client: pg.ClientBase): MeteringTransaction {
       })
       return new Map(found.rows.map((row) => [row.record_id, recordOfRow(row)]))
     },
-    async recordsOf(customerId, yearMonth) {
+    async recordsOf(customerId, yearMonths) {
       const found = await client.query<RecordColumns>({
         name: 'metering.records.of',
         text: `select * from metering.records
-               where customer_id = $1 and ($2::text is null or year_month = $2) order by record_id`,
-        values: [customerId, yearMonth ?? null],
+               where customer_id = $1
+                 and ($2::text[] is null or year_month = any($2) or state = any($3))
+               order by record_id`,
+        values: [customerId, yearMonths ?? null, unsettledStates],
       })
       return found.rows.map(recordOfRow)
+    },
+    async forgetRecords(customerId) {
+      for (const table of ['records', 'adjustments', 'closed_months']) {
+        await client.query(`delete from metering.${table} where customer_id = $1`, [customerId])
+      }
     },
     async adjustmentsOf(customerId) {
       const found = await client.query<rows.AdjustmentColumns>({

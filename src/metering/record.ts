@@ -19,6 +19,9 @@ export const recordStates = [
 /** Invariant 8: a record is in exactly one of these. */
 export type RecordState = (typeof recordStates)[number]
 
+/** States that something still follows: a call, the seal, an answer, an operator's word. */
+export const unsettledStates: readonly RecordState[] = ['open', 'sealed', 'unknown', 'refused']
+
 /** What the customer's stream says belongs to a record. */
 export interface FoldedCalls {
   /** Overage calls, voided ones subtracted. */
@@ -95,7 +98,10 @@ export function evolveRecord(record: MeteringRecord, event: OfRecord): MeteringR
       const { customerId: _, recordId: __, yearMonth: ___, hour: ____, dimension: _____, ...sealed } = event.data
       const state =
         sealed.submission === 'due' ? 'sealed' : sealed.submission === 'no_hour_left' ? 'unbillable' : 'not_submittable'
-      return { ...record, sealed, state, carriedFrom: sealed.carriedFrom }
+      const { cause, carriedFrom } = sealed
+      // From the seal, not from what stood here: whoever folds the seal first never saw the record open.
+      const sealEarly = cause === 'subscription_ended' || cause === 'licence_replaced' ? cause : null
+      return { ...record, sealed, state, carriedFrom, sealEarly }
     }
     case 'SubmissionAttempted':
       return withDoubt({

@@ -81,8 +81,11 @@ export interface MeteringTransaction {
   foldedCount(partition: number): Promise<bigint>
   /** Records by id; absent ones left out. */
   recordsById(recordIds: readonly string[]): Promise<Map<string, MeteringRecord>>
-  /** All records of a customer, of one month or of every month that is kept. */
-  recordsOf(customerId: string, yearMonth?: string): Promise<MeteringRecord[]>
+  /**
+   * A customer's records by id: all of these months, and whatever their month those that are not at an end (open,
+   * sealed, unknown, refused). Every record when no months are given.
+   */
+  recordsOf(customerId: string, yearMonths?: readonly string[]): Promise<MeteringRecord[]>
   adjustmentsOf(customerId: string): Promise<Adjustment[]>
   directFeed(): Promise<DirectFeedRow | null>
   save(changes: {
@@ -92,6 +95,8 @@ export interface MeteringTransaction {
     readonly closed?: readonly ClosedMonth[]
     readonly partition?: PartitionRow
   }): Promise<void>
+  /** Deletes a customer's records, adjustments and closed months: both streams are folded anew. */
+  forgetRecords(customerId: string): Promise<void>
   /** @throws CheckpointMoved when the row is no longer `before`: another process feeds */
   moveDirectFeed(before: DirectFeedRow | null, after: DirectFeedRow): Promise<void>
 }

@@ -156,16 +156,43 @@ export function meteringTablesContract(fresh: () => Promise<MeteringTables>): vo
     expect(await tables.transaction((tx) => tx.foldedCount(3))).toBe(17n)
   })
 
-  test('records of a customer, of a month or all, in the order of their ids', async () => {
+  test('records of a customer: all, or those of some months and what is not at an end, in the order of their ids', async () => {
     const tables = await fresh()
     const hours = ['2026-03-05T11:00:00.000Z', '2026-02-28T23:00:00.000Z', '2026-03-05T10:00:00.000Z']
-    const records = hours.map((hour) => open(id(1), hour))
+    const accepted = (hour: string) => ({ ...sealed(id(1), hour), state: 'accepted' as const })
+    const unsettled = (['open', 'sealed', 'unknown', 'refused'] as const).map((state, i) => ({
+      ...sealed(id(1), `2026-01-05T0${i}:00:00.000Z`),
+      state,
+    }))
+    const records = [...hours.map(accepted), ...unsettled]
     await save(tables, { records: [...records, open(id(2), '2026-03-05T10:00:00.000Z')] })
     await tables.transaction(async (tx) => {
-      const hoursOf = async (month?: string) => (await tx.recordsOf(id(1), month)).map(({ hour }) => hour)
-      expect(await hoursOf()).toEqual([...hours].sort())
-      expect(await hoursOf('2026-03')).toEqual(['2026-03-05T10:00:00.000Z', '2026-03-05T11:00:00.000Z'])
-      expect(await hoursOf('2026-01')).toEqual([])
+      const hoursOf = async (months?: string[]) => (await tx.recordsOf(id(1), months)).map(({ hour }) => hour)
+      const january = unsettled.map(({ hour }) => hour)
+      expect(await hoursOf()).toEqual([...january, ...hours].sort())
+      expect(await hoursOf(['2026-03'])).toEqual([...january, '2026-03-05T10:00:00.000Z', '2026-03-05T11:00:00.000Z'])
+      expect(await hoursOf([])).toEqual(january)
+    })
+  })
+
+  test('a customer who is folded anew leaves no record, adjustment or closed month behind', async () => {
+    const tables = await fresh()
+    const hour = '2026-03-05T10:00:00.000Z'
+    await save(tables, {
+      customers: [customer(id(1))],
+      records: [open(id(1), hour), open(id(2), hour)],
+      adjustments: [adjustment(id(1), 7)],
+      closed: [closedMonth(id(1), '2026-02')],
+    })
+    await tables.transaction(async (tx) => {
+      await tx.forgetRecords(id(1))
+      expect(await tx.recordsOf(id(1))).toEqual([])
+    })
+    await tables.transaction(async (tx) => {
+      expect((await tx.lockCustomers([id(1)])).size).toBe(1)
+      expect(await tx.adjustmentsOf(id(1))).toEqual([])
+      expect(await tx.recordsById([open(id(1), hour).recordId])).toEqual(new Map())
+      expect(await tx.recordsOf(id(2))).toHaveLength(1)
     })
   })
 

@@ -5,7 +5,7 @@
  */
 
 import { licenceIdentity, monthStart, nextMonth } from '../../src/commands/plans.ts'
-import type { MeteringRecord } from '../../src/metering/record.ts'
+import { type MeteringRecord, unsettledStates } from '../../src/metering/record.ts'
 import { addHours, addMs } from '../../src/metering/rules.ts'
 import {
   type Adjustment,
@@ -31,7 +31,12 @@ interface Rows {
   readonly directFeed: Map<'row', DirectFeedRow>
 }
 
-const noRows = (): Rows => ({
+/** What a transaction has written: null where it deleted. */
+type Written = {
+  readonly [Table in keyof Rows]: Rows[Table] extends Map<infer Key, infer Row> ? Map<Key, Row | null> : never
+}
+
+const noRows = () => ({
   customers: new Map(),
   records: new Map(),
   adjustments: new Map(),
@@ -46,7 +51,7 @@ export interface MemoryTables extends MeteringTables {
 }
 
 export function memoryTables(): MemoryTables {
-  const committed = noRows()
+  const committed: Rows = noRows()
   for (let partition = 0; partition < partitionCount; partition++) {
     committed.partitions.set(partition, { partition, nextOffset: null, judgedThrough: '', judgedPosition: null })
   }
@@ -60,12 +65,15 @@ export function memoryTables(): MemoryTables {
   return {
     async transaction(work) {
       const held = locks.holder()
-      const written = noRows()
+      const written: Written = noRows()
       try {
         const result = await work(inTransaction(committed, written, held.lock))
         for (const table of Object.keys(written) as (keyof Rows)[]) {
           const target = committed[table] as Map<unknown, unknown>
-          for (const [key, row] of written[table]) target.set(key, row)
+          for (const [key, row] of written[table]) {
+            if (row === null) target.delete(key)
+            else target.set(key, row)
+          }
         }
         return result
       } finally {
@@ -133,27 +141,27 @@ export function memoryTables(): MemoryTables {
   }
 }
 
-function inTransaction(committed: Rows, written: Rows, lock: (row: string) => Promise<void>): MeteringTransaction {
-  const find = <T extends keyof Rows>(table: T, key: string | number) =>
-    ((written[table] as Map<unknown, unknown>).get(key) ?? (committed[table] as Map<unknown, unknown>).get(key)) as
-      | (Rows[T] extends Map<unknown, infer Row> ? Row : never)
-      | undefined
-  const all = <Row>(before: Map<string, Row>, after: Map<string, Row>) => sorted(new Map([...before, ...after]))
+function inTransaction(committed: Rows, written: Written, lock: (row: string) => Promise<void>): MeteringTransaction {
+  const find = <Key, Row>(before: Map<Key, Row>, after: Map<Key, Row | null>, key: Key): Row | undefined =>
+    after.has(key) ? (after.get(key) ?? undefined) : before.get(key)
+  const all = <Row>(before: Map<string, Row>, after: Map<string, Row | null>): Row[] =>
+    sorted(new Map<string, Row | null>([...before, ...after])).filter((row) => row !== null)
+  const customerOf = (customerId: string) => find(committed.customers, written.customers, customerId)
 
   return {
     async lockCustomers(customerIds) {
       const found = new Map<string, CustomerMeter>()
       for (const customerId of [...new Set(customerIds)].toSorted()) {
-        if (find('customers', customerId) === undefined) continue
+        if (customerOf(customerId) === undefined) continue
         await lock(`customer ${customerId}`)
-        const row = find('customers', customerId)
+        const row = customerOf(customerId)
         if (row !== undefined) found.set(customerId, row)
       }
       return found
     },
     async lockPartition(partition) {
       await lock(`partition ${partition}`)
-      const row = find('partitions', partition)
+      const row = find(committed.partitions, written.partitions, partition)
       if (row === undefined) throw new RangeError(`there is no partition ${partition}`)
       return row
     },
@@ -165,21 +173,23 @@ function inTransaction(committed: Rows, written: Rows, lock: (row: string) => Pr
     async recordsById(recordIds) {
       const found = new Map<string, MeteringRecord>()
       for (const recordId of recordIds) {
-        const row = find('records', recordId)
+        const row = find(committed.records, written.records, recordId)
         if (row !== undefined) found.set(recordId, row)
       }
       return found
     },
-    async recordsOf(customerId, yearMonth) {
+    async recordsOf(customerId, yearMonths) {
       return all(committed.records, written.records).filter(
-        (row) => row.customerId === customerId && (yearMonth === undefined || row.yearMonth === yearMonth),
+        ({ customerId: of, yearMonth, state }) =>
+          of === customerId &&
+          (yearMonths === undefined || yearMonths.includes(yearMonth) || unsettledStates.includes(state)),
       )
     },
     async adjustmentsOf(customerId) {
       return all(committed.adjustments, written.adjustments).filter((row) => row.customerId === customerId)
     },
     async directFeed() {
-      return find('directFeed', 'row') ?? null
+      return find(committed.directFeed, written.directFeed, 'row') ?? null
     },
     async save({ customers = [], records = [], adjustments = [], closed = [], partition }) {
       for (const row of customers) written.customers.set(row.customerId, structuredClone(row))
@@ -190,9 +200,18 @@ function inTransaction(committed: Rows, written: Rows, lock: (row: string) => Pr
       for (const row of closed) written.closed.set(`${row.customerId} ${row.yearMonth}`, structuredClone(row))
       if (partition !== undefined) written.partitions.set(partition.partition, structuredClone(partition))
     },
+    async forgetRecords(customerId) {
+      for (const table of ['records', 'adjustments', 'closed'] as const) {
+        const keys = new Set([...committed[table].keys(), ...written[table].keys()])
+        for (const key of keys) {
+          const row = find<string, { readonly customerId: string }>(committed[table], written[table], key)
+          if (row?.customerId === customerId) written[table].set(key, null)
+        }
+      }
+    },
     async moveDirectFeed(before, after) {
       await lock('direct feed')
-      const now = find('directFeed', 'row') ?? null
+      const now = find(committed.directFeed, written.directFeed, 'row') ?? null
       const unmoved =
         now === null ? before === null : before !== null && comparePositions(now.position, before.position) === 0
       if (!unmoved) throw new CheckpointMoved('the direct feed is not where this process left it')
