@@ -4,15 +4,7 @@
  * heads skip.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import {
-  ConfigResourceTypes,
-  Kafka,
-  type KafkaConfig,
-  logLevel,
-  Partitioners,
-  type Producer,
-  type RecordMetadata,
-} from 'kafkajs'
+import kafkajs, { Kafka, type KafkaConfig, logLevel, Partitioners, type Producer, type RecordMetadata } from 'kafkajs'
 import { type Config, ConfigError } from '../config.ts'
 import { type FeedItem, partitionCount } from './feed.ts'
 import { messageOf, type OutgoingMessage } from './messages.ts'
@@ -128,13 +120,14 @@ async function ensureTopic(kafka: Kafka, name: string): Promise<void> {
       const configEntries = Object.entries(config).map(([key, value]) => ({ name: key, value }))
       const topic = { topic: name, numPartitions: partitionCount, replicationFactor, configEntries }
       await admin.createTopics({ topics: [topic], waitForLeaders: true, timeout: 10_000 })
+      await untilServed(kafka, name)
     }
     const { topics } = await admin.fetchTopicMetadata({ topics: [name] })
     const partitions = topics[0]?.partitions.length ?? 0
     const wrong = partitions === partitionCount ? [] : [`it has ${partitions} partitions instead of ${partitionCount}`]
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
-      resources: [{ type: ConfigResourceTypes.TOPIC, name, configNames: Object.keys(required) }],
+      resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name, configNames: Object.keys(required) }],
     })
     for (const { configName, configValue } of resources[0]?.configEntries ?? []) {
       const value = required[configName]
@@ -142,6 +135,19 @@ async function ensureTopic(kafka: Kafka, name: string): Promise<void> {
     }
     if (wrong.length > 0) throw new TopicMisconfigured(`the topic ${name} is not as it must be: ${wrong.join('; ')}`)
   })
+}
+
+/** A new topic is known to the cluster a moment before its leaders answer for it. */
+async function untilServed(kafka: Kafka, name: string): Promise<void> {
+  for (let left = 50; ; left--) {
+    try {
+      await endOffsets(kafka, name)
+      return
+    } catch (error) {
+      if (left === 0) throw error
+      await pause(100)
+    }
+  }
 }
 
 function endOffsets(kafka: Kafka, name: string): Promise<bigint[]> {

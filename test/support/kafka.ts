@@ -1,5 +1,5 @@
 /** A Kafka for a spec file: the one named in the environment, one of Maven's jars, one in a container, or none. */
-import { type Kafka, startKafka } from '../kafka/broker.ts'
+import { type Kafka, type KafkaOptions, startKafka } from '../kafka/broker.ts'
 import { canRunJava } from '../kafka/jars.ts'
 
 export { type Kafka, startKafka }
@@ -12,11 +12,16 @@ const listenerInside = 9093
  * A Kafka for the suite, or null and a line that says what is not tested. Stop it in afterAll.
  *
  * @param needs `restarts`: the suite kills and restarts the broker, so that only one of our own will do
+ * @param options for a broker of our own
  */
-export async function kafkaForTests(suite: string, needs: 'restarts' | 'any' = 'any'): Promise<Kafka | null> {
+export async function kafkaForTests(
+  suite: string,
+  needs: 'restarts' | 'any' = 'any',
+  options: KafkaOptions = {},
+): Promise<Kafka | null> {
   const named = process.env.KAFKA_BROKERS
   if (named && needs === 'any') return { ...standing, brokers: named.split(','), stop: async () => {} }
-  if (await canRunJava()) return startKafka()
+  if (await canRunJava()) return startKafka(options)
   const container = needs === 'any' ? await startContainer() : null
   if (container === null) console.warn(`SKIPPED: ${suite} needs Kafka: Java 17 with Maven, KAFKA_BROKERS or Docker`)
   return container

@@ -1,0 +1,63 @@
+/** Writes a log of many customers fast: decided by the real decider, many detections in one append. */
+import { randomUUID } from 'node:crypto'
+import { freeze, sendUntilKnown } from '../../src/commands/attempt.ts'
+import { decide, isRefusal } from '../../src/commands/customer.ts'
+import { evolve, initialState } from '../../src/commands/state.ts'
+import { customerStream } from '../../src/events/catalogue.ts'
+import { emptyHead, type Head } from '../../src/events/chain.ts'
+import type { EventStore } from '../../src/eventstore/store.ts'
+import { detection, newKey, registration } from './given.ts'
+
+export interface CustomerLog {
+  readonly customerIds: readonly string[]
+  /** Writes at least this many further events, customers taking turns, `perAppend` detections in one append. */
+  write(events: number, perAppend?: number): Promise<void>
+  /** Events written so far. */
+  readonly written: number
+}
+
+/** Customers have random ids, so that they spread over the partitions; all of them may run up any overage. */
+export function createCustomerLog(store: EventStore, customers: number): CustomerLog {
+  const writers = Array.from({ length: customers }, () => createWriter(store))
+  let written = 0
+  return {
+    customerIds: writers.map(({ customerId }) => customerId),
+    get written() {
+      return written
+    },
+    async write(events, perAppend = 20) {
+      for (const until = written + events; written < until; ) {
+        const turn = writers.map(({ write }) => write(perAppend))
+        written += (await Promise.all(turn)).reduce((sum, count) => sum + count, 0)
+      }
+    },
+  }
+}
+
+function createWriter(store: EventStore) {
+  const customerId = randomUUID()
+  const keys = { primary: newKey(), secondary: newKey() }
+  let state = initialState
+  let head: Head = emptyHead
+
+  return {
+    customerId,
+    async write(detections: number): Promise<number> {
+      const commands = Array.from({ length: detections }, () => detection({ keyId: keys.primary.keyId }))
+      const all =
+        state.customerId === '' ? [registration({ customerId, keys, plan: 'starter' }), ...commands] : commands
+      const origin = { correlationId: randomUUID(), causationId: randomUUID(), actor: 'operator' }
+      const caused = all.flatMap((command) => {
+        const decision = decide(state, command, new Date().toISOString())
+        if (isRefusal(decision)) throw new Error(decision.message)
+        state = decision.reduce(evolve, state)
+        return decision.map((event) => ({ event, origin }))
+      })
+      const frozen = freeze(customerStream(customerId), head, caused)
+      const outcome = await sendUntilKnown(store, frozen.attempt, { sendMs: 5_000, attemptMs: 30_000 })
+      if (outcome.kind !== 'appended') throw new Error(`an append ended as ${outcome.kind}`)
+      head = frozen.head
+      return caused.length
+    },
+  }
+}
