@@ -1,6 +1,7 @@
 /** The composition root: reads the settings, builds the dozen objects by hand, starts the roles, stops in order. */
 import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
+import { openConsole, openMail } from './app/console.ts'
 import { httpDependencies } from './app/http.ts'
 import { startLeaders } from './app/leaders.ts'
 import { prepareDatabase } from './app/prepare.ts'
@@ -102,8 +103,14 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
         spoofThreshold: config.SPOOF_THRESHOLD,
       })
       undo.push(['inference', () => inference.close()])
+      const mail = openMail(config, log)
+      undo.push(['mail', async () => mail.close()])
+      const pages = openConsole({ config, system, mail, secretsKey, log })
+      undo.push(['console', () => pages.close()])
       const parts = { config, roles, system, inference, runner, hmacKey: secretsKey, log }
-      const http = await buildServer(httpDependencies({ ...parts, outOfService: () => outOfService }))
+      const http = await buildServer(
+        httpDependencies({ ...parts, console: pages.deps, marketplace: undefined, outOfService: () => outOfService }),
+      )
       undo.push(['HTTP', () => http.drainAndClose()])
       await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'EADDRINUSE') throw error

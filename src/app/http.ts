@@ -13,6 +13,7 @@ import { NotFreshYet } from '../readmodels/freshness.ts'
 import { findIdempotencyKey } from '../readmodels/idempotency-keys.ts'
 import { usageOf } from '../readmodels/usage.ts'
 import { version } from '../version.ts'
+import { publicUrlOf } from './console.ts'
 import { createHealth } from './health.ts'
 import { createMetrics } from './metrics.ts'
 import type { System } from './system.ts'
@@ -28,6 +29,8 @@ export interface HttpParts {
   readonly runner: Runner | undefined
   readonly hmacKey: Buffer
   readonly log: Logger
+  readonly console: Dependencies['console']
+  readonly marketplace: Dependencies['marketplace']
   /** Whether a role of this process has stopped for good. */
   readonly outOfService: () => boolean
 }
@@ -80,8 +83,10 @@ export function httpDependencies(parts: HttpParts): Dependencies {
     logger: log,
     limits: { perSecond: config.RATE_LIMIT, burst: config.RATE_LIMIT * burstSeconds },
     trustProxy: config.TRUST_PROXY,
-    publicUrl: config.PUBLIC_URL ?? `http://localhost:${config.PORT}`,
+    publicUrl: publicUrlOf(config),
     hmacKey,
     metrics: createMetrics(system, runner),
+    console: parts.console,
+    marketplace: parts.marketplace,
   }
 }

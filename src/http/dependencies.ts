@@ -5,6 +5,9 @@ import type { Clock } from '../commands/clock.ts'
 import type { KeyLookup } from '../commands/idempotency.ts'
 import type { Ledgers } from '../commands/ledgers.ts'
 import type { CustomerEvent, PlanName, Verdict } from '../events/catalogue.ts'
+import type { ConsoleDependencies } from './console/context.ts'
+import type { ConsolePagesDependencies } from './console/pages/dependencies.ts'
+import type { MarketplaceDependencies } from './marketplace.tsx'
 
 /** What the key table knows of an API key. It may be behind the log, so it only ever refuses what is final. */
 export interface KnownKey {
@@ -75,4 +78,8 @@ export interface Dependencies {
   /** Secret of the HMACs under which idempotency keys and their bodies are known. */
   readonly hmacKey: Buffer
   readonly metrics: Registry
+  /** The pages for customers; a server without them answers the API alone. */
+  readonly console?: (ConsoleDependencies & ConsolePagesDependencies) | undefined
+  /** The page to which AWS Marketplace sends its buyers. */
+  readonly marketplace?: MarketplaceDependencies | undefined
 }

@@ -7,10 +7,13 @@ import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-z
 import { createAuthenticate } from './authenticate.ts'
 import { createExecute } from './caller.ts'
 import { checkLiveness } from './check-liveness.ts'
+import { registerConsole } from './console/register.ts'
 import type { Dependencies } from './dependencies.ts'
 import { ApiError, errorStatus, failure } from './envelope.ts'
 import { createErrorAnswers } from './error-answers.ts'
 import { createInFlight } from './in-flight.ts'
+import { registerLanding } from './landing.tsx'
+import { registerMarketplace } from './marketplace.tsx'
 import { createHttpMetrics } from './metrics.ts'
 import { describeApi } from './openapi.ts'
 import { operations } from './operations.ts'
@@ -133,6 +136,11 @@ export async function buildServer(deps: Dependencies): Promise<HttpServer> {
     },
     { prefix: '/v1' },
   )
+  if (deps.console !== undefined) {
+    registerLanding(app, deps)
+    await app.register(registerConsole, { deps: deps.console })
+  }
+  if (deps.marketplace !== undefined) await app.register(registerMarketplace, { deps: deps.marketplace })
   for (const [url, allow] of Object.entries(methods)) {
     app.options(url, { schema: { hide: true } }, async (_request, reply) =>
       reply.code(204).header('allow', allow).send(),
