@@ -1,0 +1,167 @@
+/**
+ * Metering without Kafka: the consumer is fed from a subscription to $all. One process at a time, leader by advisory
+ * lock; its place is a row written compare-and-set. It also ticks, as the relay does where there is one.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import type pg from 'pg'
+import type { Clock } from '../commands/clock.ts'
+import { LogMismatch } from '../commands/errors.ts'
+import { UnreadableEvent } from '../events/parse.ts'
+import type { EventStore, PositionedEvent, StoredEvent } from '../eventstore/store.ts'
+import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { databaseTime } from '../postgres/pool.ts'
+import { inBatches } from '../projections/feed.ts'
+import { emptyFeed, type Fed, type FeedState, fedPrefixes, feed } from '../relay/feed.ts'
+import { keepTicking } from '../relay/ticks.ts'
+import type { Alarms } from './alarms.ts'
+import { asError, backOffMs, type Consume, endsFeed, type MeteringFeed } from './feed.ts'
+import { CheckpointMoved, type DirectFeedRow, type MeteringTables } from './tables.ts'
+
+export interface DirectFeedOptions {
+  readonly pool: pg.Pool
+  /** For the session that holds the leader's lock. */
+  readonly url: string
+  readonly store: EventStore
+  readonly tables: MeteringTables
+  readonly consume: Consume
+  /** For the ticks. */
+  readonly clock: Pick<Clock, 'now'>
+  readonly onAlarm: Alarms['onAlarm']
+  /** A failure that is retried. */
+  readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
+  readonly maxBatch?: number | undefined
+  readonly tickEveryMs?: number | undefined
+}
+
+/** Key of the leader's advisory lock. */
+const feedLock = 'liveness:metering-feed'
+
+/** Starts in the background; the tables must be there. */
+export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
+  const { pool, url, store, tables, consume, clock, onAlarm, onTrouble, maxBatch = 1_000, tickEveryMs } = options
+  const stopping = new AbortController()
+  let leading = false
+  let waiting = 0
+  let folded = 0
+  let failures = 0
+  let lastItemAt: Date | null = null
+  let fatal: Error | null = null
+
+  async function feedOn(signal: AbortSignal): Promise<void> {
+    let row = await takeUp(store, tables)
+    waiting = 0
+    const source = (reading: AbortSignal) =>
+      store.subscribe({ prefixes: fedPrefixes, after: row?.position, signal: reading })
+    const onItem = () => {
+      waiting += 1
+    }
+    for await (const batch of inBatches(source, { max: maxBatch, signal, onItem })) {
+      row = await feedBatch(row, batch, { tables, consume })
+      failures = 0
+      waiting -= batch.length
+      folded += batch.length
+      lastItemAt = batch.at(-1)?.created ?? lastItemAt
+    }
+  }
+
+  async function lead(signal: AbortSignal): Promise<void> {
+    leading = true
+    const ticking = keepTicking({
+      store,
+      clock,
+      databaseClock: () => databaseTime(pool),
+      everyMs: tickEveryMs,
+      signal,
+      onTrouble: (error) => onTrouble?.(error, failures),
+    })
+    while (!signal.aborted) {
+      try {
+        await feedOn(signal)
+        continue
+      } catch (thrown) {
+        if (signal.aborted) break
+        const error = asError(thrown)
+        if (endsFeed(error) || error instanceof UnreadableEvent) {
+          fatal = error
+          stopping.abort()
+          break
+        }
+        failures += 1
+        // Another process feeds, or fed: look again where it stands.
+        if (!(error instanceof CheckpointMoved)) onTrouble?.(error, failures)
+      }
+      await pause(backOffMs(failures), undefined, { signal }).catch(() => {})
+    }
+    await ticking
+    leading = false
+    waiting = 0
+  }
+
+  async function run(): Promise<Error | null> {
+    await holdAdvisoryLock(url, feedLock, stopping.signal, lead, (error) => onTrouble?.(asError(error), failures))
+    return fatal
+  }
+
+  const ended = run().catch(asError)
+  ended.then((error) => {
+    if (error !== null) onAlarm('metering_feed_ended', error.message, { error })
+  })
+  return {
+    lag: () => ({ active: leading, waiting, folded, lastItemAt, failures, stopped: [] }),
+    ended,
+    async stop() {
+      stopping.abort()
+      await ended
+    },
+  }
+}
+
+/** The row as stored. @throws LogMismatch unless its own event is in the store, unchanged */
+async function takeUp(store: EventStore, tables: MeteringTables): Promise<DirectFeedRow | null> {
+  const row = await tables.transaction((tx) => tx.directFeed())
+  if (row === null) return null
+  const { stream, revision, hash } = row
+  for await (const event of store.readForward(stream, revision, 1)) {
+    if (event.revision === revision && hashOf(event) === hash) return row
+    throw new LogMismatch(`${stream} revision ${revision} is not the event that metering was fed`)
+  }
+  throw new LogMismatch(`the event store does not hold ${stream} revision ${revision}, which metering was fed`)
+}
+
+/**
+ * Hands a batch to the consumer, partition by partition, and then moves the row. A crash in between costs nothing: what
+ * is fed again is skipped.
+ * @throws CheckpointMoved, UnreadableEvent and what the consumer throws
+ */
+export async function feedBatch(
+  before: DirectFeedRow | null,
+  batch: readonly PositionedEvent[],
+  { tables, consume }: { readonly tables: MeteringTables; readonly consume: Consume },
+): Promise<DirectFeedRow | null> {
+  const partitions = new Map<number, Fed[]>()
+  let state: FeedState = before ?? emptyFeed
+  let after = before
+  for (const event of batch) {
+    const step = feed(state, event)
+    if (step.state === state) continue // stands before the row already
+    state = step.state
+    const { stream, revision, position } = event
+    after = { position, counts: state.counts, stream, revision, hash: hashOf(event) }
+    for (const item of step.items) {
+      const fed = partitions.get(item.partition) ?? []
+      fed.push({ item, offset: null })
+      partitions.set(item.partition, fed)
+    }
+  }
+  if (after === null || after === before) return before
+  const row = after
+  for (const [partition, fed] of partitions) await consume(partition, fed)
+  await tables.transaction((tx) => tx.moveDirectFeed(before, row))
+  return row
+}
+
+/** '' for an event without one, which its stream's reader refuses. */
+function hashOf({ metadata }: StoredEvent): string {
+  const hash = typeof metadata === 'object' && metadata !== null && 'hash' in metadata ? metadata.hash : ''
+  return typeof hash === 'string' ? hash : ''
+}
