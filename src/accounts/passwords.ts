@@ -56,24 +56,24 @@ export function createPasswords({ maxWaiting = defaultMaxWaiting } = {}): Passwo
     return result
   }
 
-  async function ask(task: PasswordTask): Promise<PasswordResult> {
+  function ask(task: PasswordTask): Promise<PasswordResult> {
     child ??= start()
     const asked = child
-    const gone = new AbortController()
-    const died = once(asked, 'exit', { signal: gone.signal }).then(() => {
-      throw new PasswordsBusy('The process that checks passwords ended. Try again in a moment.')
-    })
-    const answered = once(asked, 'message', { signal: gone.signal })
-    died.catch(() => {})
-    answered.catch(() => {})
-    try {
+    return new Promise<PasswordResult>((resolve, reject) => {
+      const onMessage = (answer: { readonly result: PasswordResult } | { readonly error: string }) => {
+        settle()
+        if ('error' in answer) reject(new Error(answer.error))
+        else resolve(answer.result)
+      }
+      // Ended, or could not be reached: the next task starts another.
+      const onGone = () => {
+        settle()
+        reject(new PasswordsBusy('The process that checks passwords ended. Try again in a moment.'))
+      }
+      const settle = () => asked.off('message', onMessage).off('exit', onGone).off('error', onGone)
+      asked.on('message', onMessage).on('exit', onGone).on('error', onGone)
       asked.send(task)
-      const [answer] = (await Promise.race([answered, died])) as [{ result: PasswordResult } | { error: string }]
-      if ('error' in answer) throw new Error(answer.error)
-      return answer.result
-    } finally {
-      gone.abort()
-    }
+    })
   }
 
   function start(): ChildProcess {

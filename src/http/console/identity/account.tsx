@@ -1,4 +1,5 @@
 /** The account page and its forms: one change each, behind what proves that it is you. */
+import type { PropsWithChildren } from '@kitajs/html'
 import type { Account } from '../../../accounts/own.ts'
 import { Field, Form, type Html, Notice, Page, Submit } from '../layout.tsx'
 import { NewPasswordFields } from './activation.tsx'
@@ -102,15 +103,16 @@ const Code = ({ faults }: { readonly faults: Faults }): Html => (
 )
 
 /** The frame of one change, with the way back. */
-function Change(props: {
-  readonly frame: Frame
-  readonly title: string
-  readonly about: string
-  readonly action: string
-  readonly submit: string
-  readonly faults: Faults
-  readonly children: Html
-}): Html {
+function Change(
+  props: PropsWithChildren<{
+    readonly frame: Frame
+    readonly title: string
+    readonly about: string
+    readonly action: string
+    readonly submit: string
+    readonly faults: Faults
+  }>,
+): Html {
   const { frame, title, about, action, submit, faults, children } = props
   return (
     <Page {...frame} title={title} place="account" width="narrow">
