@@ -48,6 +48,18 @@ describe('overview', () => {
     )
   })
 
+  test('an idle customer sees the new month as it will open, though nothing is written yet', async () => {
+    const console = await createConsole()
+    await console.detect(2)
+    console.world.now = '2026-06-30T23:00:00.000Z'
+    const page = text((await console.get('/console/dashboard')).body)
+    expect(page).toContain('Credits, June 2026')
+    expect(page).toContain('5,000 credits left')
+    expect(page).toContain('Less than a day')
+    expect((await console.get('/console/usage')).statusCode).toBe(200)
+    expect((await console.get('/console/usage/2026-06/statement')).statusCode).toBe(404)
+  })
+
   test('what comes from outside is text and not markup', async () => {
     const console = await createConsole()
     await console.command({ type: 'DeactivateApiKey', slot: 'secondary', reason: '<script>alert(1)</script>' })
@@ -97,8 +109,12 @@ describe('hard cap', () => {
       type: 'HardCapEnabled',
       metadata: { actor: `console:${console.accountId}` },
     })
+    const notice = 'The hard cap is on. The API stops at 5,000 calls a month.'
+    const unseen = await console.after('/console/plan', { 'x-refresh': '1' })
+    expect(text(unseen.body)).not.toContain(notice)
+    expect(unseen.cookies).toEqual([])
     const page = text((await console.after('/console/plan')).body)
-    expect(page).toContain('The hard cap is on. The API stops at 5,000 calls a month.')
+    expect(page).toContain(notice)
     expect(page).toContain('Stops at 5,000 calls, never costs more.')
     expect(page).toContain('Switch hard cap off: keep going for $0.15 a call')
     expect(text((await console.get('/console/dashboard')).body)).toContain('Hard cap switched on')

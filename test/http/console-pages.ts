@@ -106,7 +106,9 @@ export async function createConsole(registration: Registration = {}) {
     /** So many calls, a minute from one to the next. */
     async detect(times: number) {
       for (let i = 0; i < times; i++) {
-        await ledgers.execute(customerId, { command: detection({ keyId: primary.key.keyId }), origin })
+        const call = detection({ keyId: primary.key.keyId })
+        const executed = await ledgers.execute(customerId, { command: call, origin })
+        if (executed.kind !== 'done') throw new Error(`a call ended as ${executed.kind}`)
         world.now = new Date(Date.parse(world.now) + 60_000).toISOString()
       }
       await project()
@@ -123,7 +125,8 @@ export async function createConsole(registration: Registration = {}) {
       notice = response.cookies.map(({ name, value }) => `${name}=${encodeURIComponent(value)}`).join('; ')
       return response
     },
-    after: (url: string) => app.inject({ url, headers: { cookie: notice } }),
+    after: (url: string, headers: Record<string, string> = {}) =>
+      app.inject({ url, headers: { cookie: notice, ...headers } }),
   }
 }
 

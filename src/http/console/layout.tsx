@@ -111,7 +111,7 @@ export function Page(props: PropsWithChildren<PageProps>): Html {
             <p>
               Liveness Detection API, version <span safe>{version}</span>
             </p>
-            <p>
+            <p class="links">
               <a href="/">Start page</a> <a href="/docs">API reference</a>
             </p>
           </footer>

@@ -36,7 +36,15 @@ function localTimes(root) {
 localTimes(document)
 
 // Parts that refresh themselves: asked for anew every so many seconds while the page is in view, replaced when changed.
-// The header tells the server that nobody moved: it does not count as use of the session.
+// Only for so long as somebody is there: a page left open must not keep its session from ending.
+const attentionMs = 10 * 60 * 1000
+let lastSeen = Date.now()
+for (const sign of ['pointermove', 'keydown', 'scroll', 'focus']) {
+  addEventListener(sign, () => {
+    lastSeen = Date.now()
+  })
+}
+
 for (const part of document.querySelectorAll('[data-refresh]')) {
   const address = part.dataset.refreshFrom ?? location.href
   let shown = part.innerHTML
@@ -46,7 +54,7 @@ for (const part of document.querySelectorAll('[data-refresh]')) {
   async function refresh() {
     // A reader who is inside the part, or has opened something in it, keeps what they look at.
     const busy = part.contains(document.activeElement) || part.querySelector('details[open]') !== null
-    if (document.hidden || busy || part.dataset.refresh === undefined) return
+    if (document.hidden || busy || Date.now() - lastSeen > attentionMs) return
     let fresh = null
     try {
       const response = await fetch(address, { headers: { accept: 'text/html', 'x-refresh': '1' }, redirect: 'manual' })

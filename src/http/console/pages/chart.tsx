@@ -3,7 +3,7 @@ import type { Html } from '../layout.tsx'
 import type { MonthRows, Occurrence } from './dependencies.ts'
 import { eventText } from './events.ts'
 import { calls, count, daysIn, monthText, shortDay } from './format.ts'
-import { Hatch } from './pieces.tsx'
+import { Hatch, Scroll } from './pieces.tsx'
 
 const plot = { top: 28, height: 160, marks: 22, days: 20 }
 const floor = plot.top + plot.height
@@ -65,6 +65,8 @@ export function CallsChart(props: {
   const reached = limitReachedOn(days, rows.usage.monthlyLimit)
   const x = (index: number) => `${((index / number) * 100).toFixed(3)}%`
   const middle = (day: number) => `${(((day - 0.5) / number) * 100).toFixed(3)}%`
+  const height = floor + plot.days + (marks.length > 0 ? plot.marks : 0)
+  const gutter = 16 + 7 * count(top).length // a digit of 12 px is at most 7 px wide
   const tall = (value: number) => (value / top) * plot.height
   const withCalls = days.filter(({ credit, overage }) => credit + overage > 0)
   const busiest = withCalls.reduce<Day | undefined>(
@@ -79,61 +81,59 @@ export function CallsChart(props: {
         `${count(busiest.credit + busiest.overage)}. The table below has the same numbers.`
   return (
     <>
-      <svg
-        class="chart"
-        width="100%"
-        height={String(floor + plot.days + (marks.length > 0 ? plot.marks : 0))}
-        role="img"
-        aria-label={summary}
-      >
-        <Hatch id="chart-overage" />
-        {[top, top / 2].map((value) => (
-          <>
-            <line class="grid" x1="0" x2="100%" y1={String(floor - tall(value))} y2={String(floor - tall(value))} />
-            <text class="small" x="0" y={String(floor - tall(value) - 4)} safe>
+      <div class="chart">
+        <svg class="values" width={String(gutter)} height={String(height)} aria-hidden="true" focusable="false">
+          {[top, top / 2].map((value) => (
+            <text class="small" x={String(gutter - 8)} y={String(floor - tall(value) + 4)} text-anchor="end" safe>
               {count(value)}
             </text>
-          </>
-        ))}
-        {days.map(({ day, credit, overage }, index) =>
-          credit + overage === 0 ? (
+          ))}
+        </svg>
+        <svg class="plot" width="100%" height={String(height)} role="img" aria-label={summary}>
+          <Hatch id="chart-overage" />
+          {[top, top / 2].map((value) => (
+            <line class="grid" x1="0" x2="100%" y1={String(floor - tall(value))} y2={String(floor - tall(value))} />
+          ))}
+          {days.map(({ day, credit, overage }, index) =>
+            credit + overage === 0 ? (
+              ''
+            ) : (
+              <svg x={x(index + 0.14)} width={x(0.72)} height={String(floor)}>
+                <title safe>{`${shortDay(day)}: ${calls(credit + overage)}, ${count(overage)} of them overage`}</title>
+                <rect class="credit" width="100%" y={String(floor - tall(credit))} height={String(tall(credit))} />
+                <rect
+                  class="overage"
+                  width="100%"
+                  y={String(floor - tall(credit + overage))}
+                  height={String(tall(overage))}
+                  fill="url(#chart-overage)"
+                />
+              </svg>
+            ),
+          )}
+          <line class="axis" x1="0" x2="100%" y1={String(floor)} y2={String(floor)} />
+          {[1, 8, 15, 22, number].map((day) => (
+            <text
+              class="small"
+              x={day === 1 ? '0' : day === number ? '100%' : middle(day)}
+              y={String(floor + 15)}
+              text-anchor={day === 1 ? 'start' : day === number ? 'end' : 'middle'}
+            >
+              {String(day)}
+            </text>
+          ))}
+          {reached === null ? (
             ''
           ) : (
-            <svg x={x(index + 0.14)} width={x(0.72)} height={String(floor)}>
-              <title safe>{`${shortDay(day)}: ${calls(credit + overage)}, ${count(overage)} of them overage`}</title>
-              <rect class="credit" width="100%" y={String(floor - tall(credit))} height={String(tall(credit))} />
-              <rect
-                class="overage"
-                width="100%"
-                y={String(floor - tall(credit + overage))}
-                height={String(tall(overage))}
-                fill="url(#chart-overage)"
-              />
-            </svg>
-          ),
-        )}
-        <line class="axis" x1="0" x2="100%" y1={String(floor)} y2={String(floor)} />
-        {[1, 8, 15, 22, number].map((day) => (
-          <text
-            class="small"
-            x={day === 1 ? '0' : day === number ? '100%' : middle(day)}
-            y={String(floor + 15)}
-            text-anchor={day === 1 ? 'start' : day === number ? 'end' : 'middle'}
-          >
-            {String(day)}
-          </text>
-        ))}
-        {reached === null ? (
-          ''
-        ) : (
-          <ReachedLine day={Number(reached.slice(8))} of={number} x={middle(Number(reached.slice(8)))} />
-        )}
-        {marks.map(({ letter, day }) => (
-          <text class="mark-letter" x={middle(day)} y={String(floor + plot.days + 15)} text-anchor="middle">
-            {letter}
-          </text>
-        ))}
-      </svg>
+            <ReachedLine day={Number(reached.slice(8))} of={number} x={middle(Number(reached.slice(8)))} />
+          )}
+          {marks.map(({ letter, day }) => (
+            <text class="mark-letter" x={middle(day)} y={String(floor + plot.days + 15)} text-anchor="middle">
+              {letter}
+            </text>
+          ))}
+        </svg>
+      </div>
       <ul class="legend">
         <li>
           <Swatch kind="credit" /> Paid with credits
@@ -156,7 +156,7 @@ export function CallsChart(props: {
       </ul>
       <details>
         <summary>Calls per day as a table</summary>
-        <div class="scroll">
+        <Scroll label="Calls per day">
           <table>
             <caption safe>{`Calls per day, ${monthText(month)}, UTC days`}</caption>
             <thead>
@@ -193,7 +193,7 @@ export function CallsChart(props: {
               )}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       </details>
     </>
   )

@@ -20,7 +20,8 @@ export function createDesk(deps: ConsolePagesDependencies) {
       reply: FastifyReply,
     ): Omit<PageProps, 'title' | 'place'> & { readonly csrf: string } {
       const { email } = signedInOf(request)
-      const notice = takeFlash(request, reply)
+      // A page that is fetched behind the scenes shows its notice to nobody: it waits for the next one.
+      const notice = request.headers['x-refresh'] === undefined ? takeFlash(request, reply) : null
       return { signedIn: { email }, csrf: csrfToken(request), notice, version: deps.version }
     },
     async show(reply: FastifyReply, page: Html, status = 200): Promise<FastifyReply> {

@@ -5,8 +5,10 @@ import { Block, Time } from './pieces.tsx'
 /** Stands where the key goes, in the form in which the public reference shows it. */
 const placeholder = 'lc_abc12xxxxxxxxxxxxxxxxxxxxxxxx'
 
-const curl = (url: string, key: string) => `# macOS: base64 -i face.jpg · Linux: base64 face.jpg
-{ printf '{"image": "'; base64 -i face.jpg | tr -d '\\n'; printf '", "image_format": "jpeg"}'; } \\
+const curl = (
+  url: string,
+  key: string,
+) => `{ printf '{"image": "'; base64 < face.jpg | tr -d '\\n'; printf '", "image_format": "jpeg"}'; } \\
 | curl -X POST ${url}/v1/check/liveness \\
     -H "X-API-Key: ${key}" \\
     -H "Content-Type: application/json" \\

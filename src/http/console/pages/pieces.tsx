@@ -23,6 +23,15 @@ export function Block(props: PropsWithChildren<{ title: string; class?: string; 
   )
 }
 
+/** Around a table that may be wider than a phone: scrolls by itself, by keyboard too. */
+export function Scroll(props: PropsWithChildren<{ label: string }>): Html {
+  return (
+    <section class="scroll" tabindex="0" aria-label={props.label}>
+      {props.children}
+    </section>
+  )
+}
+
 /** The definition of the hatched fill. An SVG that uses it needs one of its own id. */
 export function Hatch({ id }: { readonly id: string }): Html {
   return (

@@ -3,10 +3,13 @@ import { type Html, Page, type PageProps } from '../layout.tsx'
 import type { LoggedEvent, MonthStatement } from './dependencies.ts'
 import { actorText, eventText } from './events.ts'
 import { calls, count, daysIn, dayText, monthText, planText, timeText, usd } from './format.ts'
-import { Time } from './pieces.tsx'
+import { Scroll, Time } from './pieces.tsx'
 
-/** How many changes fit on the printed page beside everything else. The rest is on screen and in the CSV. */
-const printedChanges = 12
+/**
+ * How many changes fit on the printed page: measured at 180 mm × 269 mm, where a plan and its line of calls take the room
+ * of two. The rest is on screen and in the CSV.
+ */
+const printedChanges = ({ lines, terms }: MonthStatement): number => Math.max(2, 11 - lines.length - terms.length)
 
 export function StatementPage(props: {
   readonly frame: Omit<PageProps, 'title' | 'place'>
@@ -70,7 +73,7 @@ export function StatementPage(props: {
         </header>
         <section>
           <h2>Calls</h2>
-          <div class="scroll">
+          <Scroll label="Calls">
             <table>
               <thead>
                 <tr>
@@ -124,7 +127,7 @@ export function StatementPage(props: {
                 </tr>
               </tfoot>
             </table>
-          </div>
+          </Scroll>
           <p class="hint">
             {sequences === null ? '' : `Calls are numbered ${count(sequences.first)} to ${count(sequences.last)}. `}
             {statement.voidedCalls === 0 ? '' : `${calls(statement.voidedCalls)} taken back and not charged. `}
@@ -132,7 +135,7 @@ export function StatementPage(props: {
           </p>
         </section>
         <Hours hours={hours} />
-        <Changes changes={changes} accountId={accountId} />
+        <Changes changes={changes} printed={printedChanges(statement)} accountId={accountId} />
         <section>
           <h2>Digest</h2>
           <p>
@@ -145,9 +148,9 @@ export function StatementPage(props: {
               `The statement is the sum of ${count(digest.events)} events, revisions ${digest.first.revision} to ${digest.last.revision}.`}
           </p>
           <p class="hint">
-            To verify: each event holds the hash of the event before it. Take the events of these revisions, from the
-            CSV or from the operator's log, and compare the last hash. If one event were altered, left out or added, the
-            hash would differ.
+            To verify: the hash of an event covers its content and the hash of the event before it. Ask the operator for
+            the events of these revisions, recompute their hashes, and compare the last one. The CSV lists the hash of
+            each.
           </p>
         </section>
       </article>
@@ -163,7 +166,7 @@ function Hours({ hours }: Pick<MonthStatement, 'hours'>): Html {
       <h2>Overage by hour</h2>
       <details>
         <summary>{`${count(hours.length)} ${hours.length === 1 ? 'hour' : 'hours'} with overage`}</summary>
-        <div class="scroll">
+        <Scroll label="Overage by hour">
           <table>
             <thead>
               <tr>
@@ -192,24 +195,23 @@ function Hours({ hours }: Pick<MonthStatement, 'hours'>): Html {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       </details>
     </section>
   )
 }
 
-function Changes({
-  changes,
-  accountId,
-}: {
+function Changes(props: {
   readonly changes: readonly LoggedEvent[]
+  readonly printed: number
   readonly accountId: string
 }): Html {
-  const more = changes.length - printedChanges
+  const { changes, printed, accountId } = props
+  const more = changes.length - printed
   return (
     <section>
       <h2>Credits, plan, hard cap and keys</h2>
-      <div class="scroll">
+      <Scroll label="Credits, plan, hard cap and keys">
         <table class="changes">
           <thead>
             <tr>
@@ -223,13 +225,13 @@ function Changes({
           </thead>
           <tbody>
             {changes.map(({ event, actor, revision, eventId }, index) => (
-              <tr class={index >= printedChanges ? 'screen-only' : undefined}>
+              <tr class={index >= printed ? 'screen-only' : undefined}>
                 <td>
                   <Time at={event.data.occurredAt} />
                 </td>
                 <td>
                   <span safe>{eventText(event)}</span>
-                  <code class="screen-only id" safe>
+                  <code class="id" safe>
                     {eventId}
                   </code>
                 </td>
@@ -239,7 +241,7 @@ function Changes({
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       {more > 0 ? <p class="print-only hint">{`And ${more} more, in the CSV.`}</p> : ''}
     </section>
   )

@@ -5,7 +5,7 @@ import { CallsChart } from './chart.tsx'
 import type { ConsolePagesDependencies, Customer, MonthRows, MonthTotals, Occurrence } from './dependencies.ts'
 import { count, monthText, planText, usd } from './format.ts'
 import { Standing, sentToAws } from './overview.tsx'
-import { Block, CreditsBar, creditsSentence } from './pieces.tsx'
+import { Block, CreditsBar, creditsSentence, Scroll } from './pieces.tsx'
 
 export function UsagePage(props: {
   readonly frame: Omit<PageProps, 'title' | 'place'>
@@ -42,9 +42,9 @@ export function UsagePage(props: {
         </Block>
       </div>
       <Block title="Months and statements">
-        <div class="scroll">
+        <Scroll label="Months and statements">
           <table>
-            <caption>Months, the newest first. Times and months are UTC.</caption>
+            <caption>UTC months, the newest first</caption>
             <thead>
               <tr>
                 <th scope="col">Month</th>
@@ -94,7 +94,7 @@ export function UsagePage(props: {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
         <p class="hint">
           Overage is what is charged past your credits. The plan's fee is charged by your contract and is not in this
           table.
