@@ -43,6 +43,7 @@ export async function settle(deps: MarketplaceDeps, party: Party, cause: string)
     const now = await messagesOf(deps.pool, party.licence)
     if (now.length === messages.length) {
       await noteOutcome(deps.pool, messages, outcome)
+      if (outcome.state !== 'human') await forgetUndecided(deps.pool, party.licence)
       return outcome
     }
     messages = now
@@ -63,8 +64,6 @@ async function outcomeOf(
   const found = (await holderOf(deps.store, party.licence)) ?? (await successor(deps, party, messages, standing, cause))
   if ('state' in found) return found
   const { customerId } = found
-  await forgetUndecided(deps.pool, party.licence)
-
   const state = await stateOf(deps, customerId, cause)
   if (state.customerId === '') return waiting('the buyer has not finished the registration')
   const before = state.licence

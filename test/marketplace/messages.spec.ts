@@ -1,6 +1,7 @@
 /** Messages → the customer, through the real ledgers and tables; the pure reading of them is lifecycle.spec.ts's. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { handle } from '../../src/marketplace/handle.ts'
 import { countMessages, listMessages, overdueEnds } from '../../src/marketplace/messages.ts'
 import { accountId, agreementEvent, licenceArn, licenceEvent, notification, productCode } from './said.ts'
 import { createWorld } from './world.ts'
@@ -205,6 +206,30 @@ describe('a legacy subscription', () => {
     // Late, and older than the new subscription.
     await world.deliver(notification('unsubscribe-success', { sns: '2026-06-16T09:10:00.000Z' }))
     expect(world.stateOf(customerId).ended).toBeUndefined()
+  })
+  test('an end that another process takes in meanwhile is not undone', async () => {
+    const { world, customerId } = await givenLegacy()
+    await world.deliver(notification('unsubscribe-pending', { sns: '2026-06-16T09:00:00.000Z' }))
+    const again = notification('unsubscribe-pending', { sns: '2026-06-16T09:30:00.000Z' })
+    let delivered = false
+    const slow: typeof world.deps = {
+      ...world.deps,
+      async readEntitlements(party) {
+        if (!delivered) {
+          delivered = true
+          await world.deliver(again)
+        }
+        return world.deps.readEntitlements(party)
+      },
+    }
+    const body = notification('subscribe-success', { sns: '2026-06-16T09:20:00.000Z' })
+    await handle(slow, { messageId: 'slow', sentAt: '2026-06-16T09:20:00.000Z', body })
+    expect(world.stateOf(customerId).ended).toBeDefined()
+    expect(world.typesOf(customerId).slice(2)).toEqual([
+      'SubscriptionEnded',
+      'SubscriptionResumed',
+      'SubscriptionEnded',
+    ])
   })
   test('entitlement-updated reads the entitlements anew', async () => {
     const { world, customerId } = await givenLegacy()

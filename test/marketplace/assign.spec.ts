@@ -1,0 +1,67 @@
+import { describe, expect, test } from 'vitest'
+import { assign, CannotAssign, retryMessage } from '../../src/marketplace/assign.ts'
+import { countMessages, listMessages, listUndecided } from '../../src/marketplace/messages.ts'
+import { accountId, agreementEvent, licenceArn, licenceEvent } from './said.ts'
+import { createWorld } from './world.ts'
+
+const licence = (number: number) =>
+  ({ kind: 'licence', awsAccountId: accountId, licenceArn: licenceArn(number) }) as const
+
+/** An account with two customers, and a renewal that could be either's. */
+async function givenUndecided() {
+  const world = await createWorld()
+  world.entitled({ licence: 1 }, { licence: 2 }, { licence: 3, plan: 'business' })
+  const [first, second] = [await world.register(1), await world.register(2)]
+  world.setClock('2026-06-20T00:00:00.000Z')
+  await world.deliver(licenceEvent('Updated', licenceArn(3), { agreement: 'agmt-3' }))
+  await world.deliver(agreementEvent('Created', { intent: 'RENEW' }, { agreement: 'agmt-3' }))
+  return { ...world, first, second }
+}
+
+describe('a licence that waits for a decision', () => {
+  test('is given to a customer, who goes on with it', async () => {
+    const world = await givenUndecided()
+    expect(await assign(world.deps, licenceArn(3), world.second)).toEqual({
+      customerId: world.second,
+      outcome: 'business',
+    })
+    expect(world.stateOf(world.second)).toMatchObject({ licence: licence(3), terms: { plan: 'business' } })
+    expect(world.stateOf(world.first).licence).toMatchObject(licence(1))
+    expect(world.reservationsOf(licence(3))).toMatchObject([{ metadata: { actor: 'operator' } }])
+    expect(await listUndecided(world.database.pool)).toEqual([])
+    expect(await countMessages(world.database.pool)).toMatchObject({ human: 0, handled: 2 })
+  })
+  test('is given to a new customer, whom the buyer’s next registration finds', async () => {
+    const world = await givenUndecided()
+    const { customerId } = await assign(world.deps, licenceArn(3), null)
+    expect(await countMessages(world.database.pool)).toMatchObject({ human: 0, waiting: 2 })
+    expect(await world.register(3)).toBe(customerId)
+    expect([world.first, world.second]).not.toContain(customerId)
+    expect(await countMessages(world.database.pool)).toMatchObject({ waiting: 0, handled: 2 })
+  })
+  test('is not given to nobody, to a closed customer, or twice', async () => {
+    const world = await givenUndecided()
+    await world.command(world.first, { type: 'DeactivateCustomer', reason: 'asked' })
+    const nobody = '11111111-1111-4111-8111-111111111111'
+    await expect(assign(world.deps, licenceArn(3), nobody)).rejects.toThrow(CannotAssign)
+    await expect(assign(world.deps, licenceArn(3), world.first)).rejects.toThrow('is deactivated')
+    await expect(assign(world.deps, licenceArn(1), world.second)).rejects.toThrow('waits for a decision')
+    await assign(world.deps, licenceArn(3), world.second)
+    await expect(assign(world.deps, licenceArn(3), null)).rejects.toThrow('waits for a decision')
+  })
+})
+
+test('a message that failed is handled again when the operator says so', async () => {
+  const world = await createWorld()
+  world.entitled({ licence: 1, plan: 'gold' })
+  await world.deliver(licenceEvent('Updated', licenceArn(1), { agreement: 'agmt-1' }))
+  world.entitled({ licence: 1 })
+  const customerId = await world.register(1)
+  world.entitled({ licence: 1, plan: 'gold' })
+  await world.deliver(licenceEvent('Updated', licenceArn(1), { agreement: 'agmt-1' }))
+  const [failed] = await listMessages(world.database.pool, { unhandled: true })
+  world.entitled({ licence: 1, plan: 'business' })
+  expect(await retryMessage(world.deps, failed?.id ?? '')).toMatchObject({ state: 'handled' })
+  expect(world.stateOf(customerId).terms.plan).toBe('business')
+  await expect(retryMessage(world.deps, 'made-up')).rejects.toThrow('There is no message made-up.')
+})
