@@ -47,9 +47,26 @@ export function parseBucketKey(key: string): BucketKey {
 export const formatBucketKey = ({ customerId, licence, dimension, hour }: BucketKey): string =>
   [customerId, licence, dimension, `${hour.slice(0, 13)}Z`].join('|')
 
-/** The record of calls that came when their month had no open hour left; it is never sent. */
-export const overflowKey = (key: BucketKey): string =>
-  [key.customerId, key.licence, key.dimension, key.hour.slice(0, 7), 'no_hour_left'].join('|')
+const noHourLeft = 'no_hour_left'
+
+/**
+ * The record of calls that came when their month had no open hour left; it is never sent. The first of them is number
+ * 1; another one follows where even the one before it is sealed.
+ */
+export function overflowKey({ customerId, licence, dimension, hour }: BucketKey, number: number): string {
+  const month = hour.slice(0, 7)
+  return [customerId, licence, dimension, number === 1 ? month : `${month}.${number}`, noHourLeft].join('|')
+}
+
+/**
+ * The parts of a record's id; an overflow record begins with its month.
+ * @throws Error when it is none of ours: the log is damaged
+ */
+export function parseRecordId(recordId: string): BucketKey {
+  const [customerId = '', licence = '', dimension = '', month = '', last] = recordId.split('|')
+  if (last !== noHourLeft) return parseBucketKey(recordId)
+  return { customerId, licence, dimension, hour: monthStart(month.slice(0, 7)) }
+}
 
 export const addHours = (instant: string, hours: number): string =>
   new Date(Date.parse(instant) + hours * hourMs).toISOString()

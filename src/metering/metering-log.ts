@@ -1,0 +1,119 @@
+/**
+ * The one way to write to a customer's metering stream: read it to its end, decide, append at exactly that place, read
+ * what was appended. The customer's row is locked meanwhile, so processes take turns; the expected revision is what
+ * makes it safe, also against one that no longer holds the lock.
+ */
+import { randomUUID } from 'node:crypto'
+import { defaultPatience, type Patience, sendUntilKnown } from '../commands/attempt.ts'
+import type { Metadata } from '../events/catalogue.ts'
+import { chain, type Head } from '../events/chain.ts'
+import { type MeteringEvent, meteringEventData, meteringSchemaVersion, meteringStream } from '../events/metering.ts'
+import type { Attempt, EventStore } from '../eventstore/store.ts'
+import type { Alarms } from './alarms.ts'
+import type { CustomerBooks, DecideFor } from './books.ts'
+import { catchUp } from './catch-up.ts'
+import { sealFaults } from './seal-faults.ts'
+import type { CustomerMeter, MeteringTables, MeteringTransaction } from './tables.ts'
+
+export interface MeteringLogDeps {
+  readonly tables: Pick<MeteringTables, 'transaction'>
+  readonly store: EventStore
+  /** Who decides, for the events' metadata. */
+  readonly actor: 'system' | 'operator'
+  readonly onAlarm?: Alarms['onAlarm'] | undefined
+  readonly patience?: Patience | undefined
+}
+
+/**
+ * Nothing is known to have been appended. If it was after all, or is yet to be, the next decision reads it first or
+ * finds its place taken.
+ */
+export class MeteringUnavailable extends Error {
+  override name = 'MeteringUnavailable'
+}
+
+/** How often a decision is made again because somebody else was faster. */
+const maxTries = 10
+/** The event store takes 1 MiB in one append; an event of ours stays below 4 KiB. */
+const maxEventsPerAttempt = 250
+
+/**
+ * Decides on the newest books and commits. `decide` must be pure: it runs again on newer books when somebody else was
+ * faster. A decision too long for one append can be in the log in part, when somebody came in between; that part is
+ * returned then.
+ *
+ * The functions throw MeteringUnavailable, EventStoreUnavailable, UnreadableEvent and LogMismatch.
+ */
+export function decideForIn(deps: MeteringLogDeps): DecideFor {
+  const { tables, store, onAlarm = () => {} } = deps
+  return (customerId, decide) =>
+    tables.transaction(async (tx) => {
+      const locked = (await tx.lockCustomers([customerId])).get(customerId)
+      if (locked === undefined) return null
+      let meter = locked
+      for (let tries = 0; tries < maxTries; tries++) {
+        meter = await catchUp(tx, { store, onAlarm }, meter)
+        const books = await booksOf(tx, meter)
+        for (const fault of sealFaults(books)) onAlarm('metering_seal_fault', fault, { customerId })
+        const decided = decide(books)
+        if (decided.length === 0) return []
+        const committed = await append(deps, meter, decided)
+        if (committed === 0) continue
+        await catchUp(tx, { store, onAlarm }, meter)
+        return decided.slice(0, committed)
+      }
+      throw new MeteringUnavailable(`somebody else writes to ${meteringStream(customerId)} all the time`)
+    })
+}
+
+/** Records of months that are closed are left out once nothing can follow for them. */
+async function booksOf(tx: MeteringTransaction, meter: CustomerMeter): Promise<CustomerBooks> {
+  return {
+    meter,
+    records: await tx.recordsOf(meter.customerId, Object.keys(meter.state.months)),
+    adjustments: await tx.adjustmentsOf(meter.customerId),
+  }
+}
+
+/** How many of the events are in the log; not all of them when another append came first. */
+async function append(
+  { store, actor, patience = defaultPatience }: MeteringLogDeps,
+  { customerId, meteringHead }: CustomerMeter,
+  events: readonly MeteringEvent[],
+): Promise<number> {
+  const stream = meteringStream(customerId)
+  const decision = randomUUID()
+  const origin = { correlationId: decision, causationId: decision, actor }
+  let head = meteringHead
+  let committed = 0
+  while (committed < events.length) {
+    const next = freeze(stream, head, events.slice(committed, committed + maxEventsPerAttempt), origin)
+    const outcome = await sendUntilKnown(store, next.attempt, patience)
+    if (outcome.kind === 'conflict') break
+    if (outcome.kind !== 'appended') {
+      throw new MeteringUnavailable(`an append to ${stream} ended as ${outcome.kind}: ${outcome.cause.message}`, {
+        cause: outcome.cause,
+      })
+    }
+    committed += next.attempt.events.length
+    head = next.head
+  }
+  return committed
+}
+
+function freeze(
+  stream: string,
+  head: Head,
+  events: readonly MeteringEvent[],
+  origin: Pick<Metadata, 'correlationId' | 'causationId' | 'actor'>,
+): { attempt: Attempt; head: Head } {
+  const unchained = events.map(({ type, data }) => ({
+    id: randomUUID(),
+    type,
+    data: meteringEventData[type].parse(data),
+    metadata: { ...origin, schema: meteringSchemaVersion },
+  }))
+  const linked = chain(stream, head, unchained)
+  const expectedRevision = head.revision < 0n ? 'no_stream' : head.revision
+  return { attempt: { stream, expectedRevision, events: linked.events }, head: linked.head }
+}
