@@ -48,10 +48,9 @@ export async function registerConsole(
     route.schema = { ...route.schema, hide: true } as NonNullable<typeof route.schema>
   })
   app.decorateRequest('visit', null)
-  app.addHook('onRequest', async (_request, reply) => {
-    reply.headers(headers)
-    if (secure) reply.header('strict-transport-security', strictTransport)
-  })
+  const protect = (reply: FastifyReply) =>
+    reply.headers(secure ? { ...headers, 'strict-transport-security': strictTransport } : headers)
+  app.addHook('onRequest', async (_request, reply) => void protect(reply))
   await app.register(fastifyCookie, {
     secret: deriveKey(deps.secretsKey, 'signed cookies'),
     parseOptions: { path: '/', httpOnly: true, sameSite: 'lax', secure },
@@ -83,6 +82,7 @@ export async function registerConsole(
     else if (log !== 'none') request.log.error({ err: thrown, alarm: log === 'alarm' }, answer.message)
     if (answer.retryAfterSeconds !== undefined) reply.header('retry-after', String(answer.retryAfterSeconds))
     const page = await ErrorPage({ error: answer, request, version: deps.version })
-    return reply.code(errorStatus[answer.code]).type('text/html; charset=utf-8').send(page)
+    // Once more: an unknown address ends before the hooks of this plugin.
+    return protect(reply).code(errorStatus[answer.code]).type('text/html; charset=utf-8').send(page)
   }
 }
