@@ -4,8 +4,8 @@
  * The format is described in docs/audit.md, so that others can verify it.
  */
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
-import canonicalize from 'canonicalize'
 import { z } from 'zod'
+import { canonicalBytes } from './canonical.ts'
 import { inclusionProof, leafHash, merkleRoot, rootFromProof } from './merkle.ts'
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -42,14 +42,8 @@ export const keyId = (key: KeyObject): string =>
     .update(key.export({ type: 'spki', format: 'der' }))
     .digest('hex')
 
-const bytesOf = (value: unknown): Buffer => {
-  const text = canonicalize(value)
-  if (text === undefined) throw new Error('no canonical form')
-  return Buffer.from(text)
-}
-
 /** A leaf: the RFC 8785 form of the head's triple. */
-export const headLeaf = (head: AnchoredHead): Buffer => leafHash(bytesOf(head))
+export const headLeaf = (head: AnchoredHead): Buffer => leafHash(canonicalBytes(head))
 
 /** Signs the heads, which must be in the order of their streams' names (by code units), each stream once. */
 export function signAnchor(
@@ -64,13 +58,19 @@ export function signAnchor(
     root: merkleRoot(heads.map(headLeaf)).toString('hex'),
     key: keyId(createPublicKey(privateKey)),
   }
-  return { ...statement, signature: sign(null, bytesOf(statement), privateKey).toString('base64'), heads: [...heads] }
+  return {
+    ...statement,
+    signature: sign(null, canonicalBytes(statement), privateKey).toString('base64'),
+    heads: [...heads],
+  }
 }
 
 /** What is wrong with the signature of an anchor's statement, or null. */
 export function signatureFault({ signature, ...statement }: SignedAnchor, publicKey: KeyObject): string | null {
   if (statement.key !== keyId(publicKey)) return 'it is signed with another key'
-  return verify(null, bytesOf(statement), publicKey, Buffer.from(signature, 'base64')) ? null : 'its signature is wrong'
+  return verify(null, canonicalBytes(statement), publicKey, Buffer.from(signature, 'base64'))
+    ? null
+    : 'its signature is wrong'
 }
 
 /** What is wrong with an anchor in itself, or null: signature, order of its streams, and root. */
@@ -93,14 +93,13 @@ export const inclusionSchema = z.strictObject({
 })
 export type Inclusion = z.infer<typeof inclusionSchema>
 
-/** The proof that a stream's head is in the anchor, or null when the anchor does not know the stream. */
-export function prove(anchor: Anchor, stream: string): Inclusion | null {
-  const { heads, ...signed } = anchor
-  const index = heads.findIndex(([name]) => name === stream)
-  const head = heads[index]
-  if (head === undefined) return null
-  const proof = inclusionProof(heads.map(headLeaf), index).map((sibling) => sibling.toString('hex'))
-  return { head, index, proof, anchor: signed }
+/** Proves heads of one anchor by their place in it. */
+export function prover({ heads }: Pick<Anchor, 'heads'>): (index: number) => Omit<Inclusion, 'anchor'> {
+  const leaves = heads.map(headLeaf)
+  return (index) => {
+    const proof = inclusionProof(leaves, index).map((sibling) => sibling.toString('hex'))
+    return { head: heads[index] as AnchoredHead, index, proof }
+  }
 }
 
 /** What is wrong with an inclusion, or null. */

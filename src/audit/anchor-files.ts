@@ -1,0 +1,95 @@
+/** Anchors as files of a folder: named after their tick's time, written whole or not at all. */
+import type { KeyObject } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { type Anchor, anchorFault, anchorSchema } from './anchor.ts'
+
+export interface AnchorFile {
+  /** ISO 8601 UTC, from the file's name. */
+  readonly through: string
+  readonly path: string
+}
+
+/** A file that is no anchor, or none that this key signed. */
+export class BadAnchor extends Error {
+  override name = 'BadAnchor'
+}
+
+/** ISO 8601's basic format, so that names sort by time and hold no colon. */
+export const anchorName = (through: string): string => `anchor-${through.replaceAll(/[-:]/g, '')}.json`
+const namePattern = /^anchor-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d\.\d{3}Z)\.json$/
+
+/** The folder's anchors, the oldest first; none where there is no such folder. */
+export async function listAnchors(dir: string): Promise<AnchorFile[]> {
+  const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  return names.toSorted().flatMap((name) => {
+    const [, year, month, day, hour, minute, second] = namePattern.exec(name) ?? []
+    if (year === undefined) return []
+    return [{ through: `${year}-${month}-${day}T${hour}:${minute}:${second}`, path: join(dir, name) }]
+  })
+}
+
+/** Reads an anchor and verifies its signature and root. @throws BadAnchor; what reading the file throws */
+export async function readAnchor(path: string, publicKey: KeyObject): Promise<Anchor> {
+  const text = await readFile(path, 'utf8')
+  let anchor: Anchor
+  try {
+    anchor = anchorSchema.parse(JSON.parse(text))
+  } catch (cause) {
+    throw new BadAnchor(`${path} is no anchor`, { cause })
+  }
+  const fault = anchorFault(anchor, publicKey)
+  if (fault !== null) throw new BadAnchor(`the anchor ${path} cannot be trusted: ${fault}`)
+  return anchor
+}
+
+/** The newest anchor that can be trusted, or null. `onBad` is told of each newer one that cannot. */
+export async function newestAnchor(
+  dir: string,
+  publicKey: KeyObject,
+  onBad: (error: BadAnchor) => void,
+): Promise<Anchor | null> {
+  for (const { path } of (await listAnchors(dir)).reverse()) {
+    try {
+      return await readAnchor(path, publicKey)
+    } catch (error) {
+      if (!(error instanceof BadAnchor)) throw error
+      onBad(error)
+    }
+  }
+  return null
+}
+
+/** Writes an anchor under its name and returns the path. */
+export async function keepAnchor(dir: string, anchor: Anchor): Promise<string> {
+  await mkdir(dir, { recursive: true })
+  const path = join(dir, anchorName(anchor.through))
+  await writeWhole(path, [Buffer.from(`${JSON.stringify(anchor)}\n`)])
+  return path
+}
+
+/** Under its name the file is whole and on disk, or it is not there. */
+export async function writeWhole(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<void> {
+  const part = `${path}.${randomUUID()}.part`
+  const file = await open(part, 'wx')
+  try {
+    for await (const chunk of content) await file.appendFile(chunk)
+    await file.sync()
+    await file.close()
+    await rename(part, path)
+  } catch (error) {
+    await file.close().catch(() => {})
+    await rm(part, { force: true })
+    throw error
+  }
+  const folder = await open(dirname(path), 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}

@@ -1,0 +1,98 @@
+/** Which anchors a bundle reaches from and to. */
+import type { KeyObject } from 'node:crypto'
+import { monthStart, nextMonth } from '../commands/plans.ts'
+import { meteringStream, parseMeteringEvent } from '../events/metering.ts'
+import type { EventStore } from '../eventstore/store.ts'
+import type { Anchor } from './anchor.ts'
+import { type AnchorFile, BadAnchor, listAnchors, readAnchor } from './anchor-files.ts'
+import { anchoredPoint, customerHead, meteringHead } from './anchored-point.ts'
+import type { AnchoredPoint } from './bundle.ts'
+import type { MonthPlace } from './month-place.ts'
+
+/** No anchor reaches the month's events yet, and none may be taken now. */
+export class NotAnchoredYet extends Error {
+  override name = 'NotAnchoredYet'
+}
+
+export interface AnchorChoice {
+  readonly store: Pick<EventStore, 'readForward'>
+  readonly anchorDir: string
+  readonly publicKey: KeyObject
+  /** Takes an anchor of the log as it is now and keeps it in the folder; absent where that may not be asked for. */
+  readonly takeNow?: (() => Promise<Anchor>) | undefined
+  /** Told of anchors in the folder that cannot be trusted; they are passed over. */
+  readonly onBadAnchor: (error: BadAnchor) => void
+}
+
+/** The newest anchor from before the month's first event; undefined where there is none that knew the customer. */
+export async function anchorBefore(
+  choice: AnchorChoice,
+  customerId: string,
+  { from, startsAt }: MonthPlace,
+): Promise<AnchoredPoint | undefined> {
+  const files = (await listAnchors(choice.anchorDir)).filter(({ through }) => through <= startsAt)
+  for (const file of files.reverse()) {
+    const anchor = await trusted(choice, file)
+    if (anchor === null) continue
+    const point = anchoredPoint(anchor, customerId)
+    if (point === null) return undefined // it was taken before the customer came
+    if (customerHead(point).revision < from) return point
+  }
+  return undefined
+}
+
+/**
+ * The first anchor that has all of the month: its last event and, where the month is closed, that event too. Without
+ * one, an anchor taken now; where that may not be, the newest that knows any of the month.
+ * @throws NotAnchoredYet, EventStoreUnavailable and what taking an anchor throws
+ */
+export async function anchorAfter(
+  choice: AnchorChoice,
+  customerId: string,
+  month: string,
+  place: MonthPlace,
+  before: AnchoredPoint | undefined,
+): Promise<AnchoredPoint> {
+  const meteredFrom = before === undefined ? 0n : meteringHead(before).revision + 1n
+  const closedAt = await revisionOfClose(choice.store, customerId, month, meteredFrom)
+  const monthEnd = monthStart(nextMonth(month))
+  let partial: AnchoredPoint | null = null
+  for (const file of await listAnchors(choice.anchorDir)) {
+    if (file.through < place.startsAt) continue
+    const anchor = await trusted(choice, file)
+    const point = anchor === null ? null : anchoredPoint(anchor, customerId)
+    if (point === null || customerHead(point).revision < place.from) continue
+    partial = point
+    const isOver = file.through >= monthEnd && customerHead(point).revision >= place.last
+    if (isOver && meteringHead(point).revision >= closedAt) return point
+  }
+  const taken = choice.takeNow === undefined ? null : anchoredPoint(await choice.takeNow(), customerId)
+  const point = taken ?? partial
+  if (point === null) throw new NotAnchoredYet(`Nothing of ${month} is anchored yet; an anchor is taken once a day.`)
+  return point
+}
+
+async function trusted({ publicKey, onBadAnchor }: AnchorChoice, { path }: AnchorFile): Promise<Anchor | null> {
+  try {
+    return await readAnchor(path, publicKey)
+  } catch (error) {
+    if (!(error instanceof BadAnchor)) throw error
+    onBadAnchor(error)
+    return null
+  }
+}
+
+/** Of the month's MonthClosed in the metering stream; −1 while it is not closed. */
+async function revisionOfClose(
+  store: AnchorChoice['store'],
+  customerId: string,
+  month: string,
+  from: bigint,
+): Promise<bigint> {
+  for await (const stored of store.readForward(meteringStream(customerId), from)) {
+    if (stored.type !== 'MonthClosed') continue
+    const { event } = parseMeteringEvent(stored)
+    if (event.type === 'MonthClosed' && event.data.yearMonth === month) return stored.revision
+  }
+  return -1n
+}

@@ -1,0 +1,179 @@
+/**
+ * A month's metering records against the calls they were made of (docs/audit.md, "Rules of the metering stream"). Pure.
+ * The attribution of calls to records is written anew here and shares nothing with the consumer that it checks; it needs
+ * every seal of the month before the first call, so the metering stream is passed first.
+ */
+import { createHash } from 'node:crypto'
+import type { DataOf } from '../events/catalogue.ts'
+import type { MeteringDataOf, MeteringEvent } from '../events/metering.ts'
+import { closedLines, sealsDigest } from './metering-close.ts'
+import { type AuditedRecord, monthOfRecord, type RecordEvent, recordRules } from './metering-records.ts'
+
+type Closed = MeteringDataOf<'MonthClosed'>
+type Adjustment = MeteringDataOf<'AdjustmentNoted'>
+
+/** What the customer's stream says belongs to a record. */
+interface Tally {
+  quantity: number
+  late: number
+  digest: string
+  /** Revision of its first call. */
+  readonly since: number
+}
+
+export interface MeteringSummary {
+  readonly closed: boolean
+  readonly records: readonly AuditedRecord[]
+  /** Overage calls that are in no sealed record yet. */
+  readonly openCalls: number
+}
+
+const nothing = '0'.repeat(64)
+const chained = (digest: string, hash: string): string => createHash('sha256').update(`${digest}${hash}`).digest('hex')
+
+export function meteringMonth(customerId: string, month: string) {
+  const records = recordRules(customerId, month)
+  const tallies = new Map<string, Tally>()
+  const adjustments: Adjustment[] = []
+  /** Revision of the void → what must be, or become, an AdjustmentNoted. */
+  const owed = new Map<number, { recordId: string; detectionId: string }>()
+  const totals = { credit: 0, overage: 0 }
+  let closed: Closed | undefined
+
+  const isSealedBefore = (recordId: string, revision: number): boolean => {
+    const through = records.of(recordId)?.seal.throughRevision
+    return through !== undefined && through < revision
+  }
+
+  /** The record of an overage call: its own hour's, or the first of the month after it that was not sealed yet. */
+  function recordOf(bucketKey: string, revision: number): string {
+    const at = bucketKey.lastIndexOf('|')
+    const [before, hour] = [bucketKey.slice(0, at), bucketKey.slice(at + 1)]
+    const isClosed = closed !== undefined && closed.throughRevision < revision
+    for (let start = Date.parse(`${hour.slice(0, 13)}:00:00.000Z`); !isClosed; start += 3_600_000) {
+      const key = `${new Date(start).toISOString().slice(0, 13)}Z`
+      if (!key.startsWith(month)) break
+      const recordId = `${before}|${key}`
+      if (!isSealedBefore(recordId, revision)) return recordId
+    }
+    return `${before}|${month}|no_hour_left`
+  }
+
+  function close(data: Closed): string[] {
+    if (closed !== undefined) return [`${month} was closed before`]
+    closed = data
+    const faults: string[] = []
+    const all = records.all()
+    if (JSON.stringify(closedLines(all)) !== JSON.stringify(data.overage)) {
+      faults.push('its overage by dimension and state is not that of the records')
+    }
+    if (sealsDigest(all) !== data.digest) faults.push('its digest is not that of the sealed records')
+    if (adjustments.length !== data.adjusted) {
+      faults.push(`it counts ${data.adjusted} adjustments, ${adjustments.length} stand before it`)
+    }
+    return faults
+  }
+
+  const isIn = (revision: number) => closed !== undefined && revision <= closed.throughRevision
+
+  function faultsOfSeal({ recordId, seal }: AuditedRecord, lastRevision: number): string[] {
+    const { quantity = 0, late = 0, digest = nothing } = tallies.get(recordId) ?? {}
+    const name = `record ${recordId}`
+    if (seal.throughRevision > lastRevision) {
+      return [
+        `${name} is sealed through revision ${seal.throughRevision}, the customer's stream ends at ${lastRevision}`,
+      ]
+    }
+    return [
+      ...(seal.ownQuantity === quantity
+        ? []
+        : [`${name} holds ${seal.ownQuantity} calls, the customer's stream ${quantity}`]),
+      ...(seal.lateQuantity === late
+        ? []
+        : [`${name} holds ${seal.lateQuantity} late calls, the customer's stream ${late}`]),
+      ...(seal.digest === digest ? [] : [`${name}: its digest is not that of its calls`]),
+    ]
+  }
+
+  function faultsOfAdjustments(): string[] {
+    const noted = new Map(adjustments.map((adjustment) => [adjustment.revision, adjustment]))
+    const wrong = adjustments
+      .filter(({ revision, recordId, detectionId }) => {
+        const due = owed.get(revision)
+        return due?.recordId !== recordId || due.detectionId !== detectionId
+      })
+      .map(({ revision }) => `the adjustment of the void at revision ${revision} answers to no such void`)
+    const twice = adjustments.length > noted.size ? ['a void is adjusted twice'] : []
+    const missing = [...owed.keys()]
+      .filter((revision) => isIn(revision) && !noted.has(revision))
+      .map((revision) => `the void at revision ${revision} came after its record was sealed and was never adjusted`)
+    return [...wrong, ...twice, ...missing]
+  }
+
+  function faultsOfClose(): string[] {
+    if (closed === undefined) return []
+    const { creditCalls, overageCalls } = closed
+    const left = [...tallies].filter(([id, { since }]) => records.of(id) === undefined && isIn(since))
+    return [
+      ...(creditCalls === totals.credit
+        ? []
+        : [`${month} is closed with ${creditCalls} credit calls, the stream has ${totals.credit}`]),
+      ...(overageCalls === totals.overage
+        ? []
+        : [`${month} is closed with ${overageCalls} overage calls, the stream has ${totals.overage}`]),
+      ...left.map(([id]) => `${month} is closed, and the calls of ${id} are in no sealed record`),
+    ]
+  }
+
+  return {
+    /** The metering stream's next event; those of other months are looked at only as far as they can concern this one. */
+    pass(event: MeteringEvent): string[] {
+      if (event.data.customerId !== customerId) return [`it names another customer, ${event.data.customerId}`]
+      if (event.type === 'MonthClosed') return event.data.yearMonth === month ? close(event.data) : []
+      if (event.type === 'AdjustmentNoted') {
+        if (event.data.yearMonth === month) adjustments.push(event.data)
+        return []
+      }
+      return monthOfRecord(event.data.recordId) === month ? records.pass(event satisfies RecordEvent) : []
+    },
+    /** A call of the month, in the order of the stream. */
+    call(revision: number, hash: string, { funding, bucketKey }: DataOf<'DetectionSucceeded'>): void {
+      if (isIn(revision)) totals[funding] += 1
+      if (funding === 'credit') return
+      const recordId = recordOf(bucketKey, revision)
+      const tally = tallies.get(recordId) ?? { quantity: 0, late: 0, digest: nothing, since: revision }
+      tally.quantity += 1
+      tally.late += recordId === bucketKey ? 0 : 1
+      tally.digest = chained(tally.digest, hash)
+      tallies.set(recordId, tally)
+    },
+    /** A void of one of the month's calls, in the order of the stream. */
+    voided(revision: number, hash: string, data: DataOf<'DetectionVoided'>): void {
+      const { funding, bucketKey, detectionId } = data
+      if (isIn(revision)) totals[funding] -= 1
+      if (funding === 'credit') return
+      const recordId = recordOf(bucketKey, data.revision)
+      const tally = tallies.get(recordId)
+      if (isSealedBefore(recordId, revision)) {
+        owed.set(revision, { recordId, detectionId })
+      } else if (tally !== undefined) {
+        tally.quantity -= 1
+        tally.late -= recordId === bucketKey ? 0 : 1
+        tally.digest = chained(tally.digest, hash)
+      }
+    },
+    /** After both streams. `lastRevision`: of the customer's stream. */
+    faults(lastRevision: number): string[] {
+      return [
+        ...records.all().flatMap((record) => faultsOfSeal(record, lastRevision)),
+        ...faultsOfAdjustments(),
+        ...faultsOfClose(),
+      ]
+    },
+    summary(): MeteringSummary {
+      const open = [...tallies].filter(([id]) => records.of(id) === undefined)
+      const openCalls = open.reduce((sum, [, { quantity }]) => sum + quantity, 0)
+      return { closed: closed !== undefined, records: records.all(), openCalls }
+    },
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The rules that a customer's stream keeps besides its hash chain (docs/audit.md, "Rules of a customer's stream"): what
+ * a correct writer can have written behind what stands before. Pure. The fold is the ledger's own, so the state here is
+ * the state that decided each call; terms and prices come from the events, never from today's catalogue.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import { licenceIdentity, monthOf } from '../commands/plans.ts'
+import { type CustomerState, evolve, initialState, keyIsValid, openerAt, stopsAtLimit } from '../commands/state.ts'
+import type { CustomerEvent, DataOf } from '../events/catalogue.ts'
+
+/** The call at the revision that a void names; null where no call stands there. */
+export type VoidTarget = Pick<
+  DataOf<'DetectionSucceeded'>,
+  'detectionId' | 'yearMonth' | 'funding' | 'bucketKey'
+> | null
+
+export interface StreamRules {
+  /**
+   * Moves over the next event and returns what is wrong with it.
+   * @param target of a DetectionVoided; undefined where the revision it names cannot be looked up
+   */
+  pass(event: CustomerEvent, target?: VoidTarget): string[]
+  /** After the last event; null until the first event that tells everything, which a month's opener is. */
+  readonly state: CustomerState | null
+}
+
+/** @param fromStart whether the first event to pass is the stream's first, or one in the middle of it */
+export function streamRules(customerId: string, fromStart: boolean): StreamRules {
+  let state: CustomerState | null = fromStart ? initialState : null
+  let lastOccurredAt = ''
+  const voided = new Set<string>()
+  const replayed = new Set<string>()
+
+  function ofReplayAndVoid(event: CustomerEvent, target: VoidTarget | undefined): string[] {
+    if (event.type === 'DetectionReplayed') {
+      const { detectionId } = event.data
+      const faults = [
+        ...(voided.has(detectionId) ? ['it replays a call that was voided'] : []),
+        ...(replayed.has(detectionId) ? ['its call was noted as replayed before'] : []),
+      ]
+      replayed.add(detectionId)
+      return faults
+    }
+    if (event.type !== 'DetectionVoided') return []
+    const { detectionId } = event.data
+    const faults = [
+      ...(voided.has(detectionId) ? ['its call was voided before'] : []),
+      ...(replayed.has(detectionId) ? ['it voids a call whose answer was given again'] : []),
+      ...(target === undefined || repeats(event.data, target)
+        ? []
+        : [`no such call stands at revision ${event.data.revision}`]),
+    ]
+    voided.add(detectionId)
+    return faults
+  }
+
+  return {
+    get state() {
+      return state
+    },
+    pass(event, target) {
+      const { occurredAt } = event.data
+      const faults: string[] = []
+      if (event.data.customerId !== customerId) faults.push(`it names another customer, ${event.data.customerId}`)
+      if (occurredAt < lastOccurredAt) faults.push(`its time ${occurredAt} lies before the event before it`)
+      lastOccurredAt = occurredAt
+      faults.push(...ofReplayAndVoid(event, target))
+      if (state !== null) faults.push(...faultsAfter(state, event))
+      if (state !== null || event.type === 'MonthlyCreditsGranted') state = evolve(state ?? initialState, event)
+      return faults
+    },
+  }
+}
+
+const repeats = (
+  { detectionId, yearMonth, funding, bucketKey }: DataOf<'DetectionVoided'>,
+  call: VoidTarget,
+): boolean =>
+  call?.detectionId === detectionId &&
+  call.yearMonth === yearMonth &&
+  call.funding === funding &&
+  call.bucketKey === bucketKey
+
+function faultsAfter(state: CustomerState, event: CustomerEvent): string[] {
+  const registered = state.customerId !== ''
+  if ((event.type === 'CustomerRegistered') === registered) {
+    return [registered ? 'the customer is registered already' : "the stream's first event is no registration"]
+  }
+  if (event.type === 'CustomerRegistered') return []
+  if (event.type === 'MonthlyCreditsGranted') return openerFaults(state, event.data)
+  const month = monthOf(event.data.occurredAt)
+  const faults = month === state.yearMonth ? [] : [`it is the first event of ${month}, and not that month's opener`]
+  return [
+    ...faults,
+    ...(event.type === 'DetectionSucceeded' ? callFaults(state, event.data) : changeFaults(state, event)),
+  ]
+}
+
+/** An opener is wholly determined by what stands before it. */
+function openerFaults(state: CustomerState, data: DataOf<'MonthlyCreditsGranted'>): string[] {
+  if (data.yearMonth !== monthOf(data.occurredAt)) return [`it opens ${data.yearMonth} at ${data.occurredAt}`]
+  if (data.yearMonth <= state.yearMonth) return [`${data.yearMonth} was opened before`]
+  const expected: Record<string, unknown> = openerAt(state, data.occurredAt).data
+  const found: Record<string, unknown> = data
+  const names = new Set([...Object.keys(expected), ...Object.keys(found)])
+  return [...names]
+    .filter((name) => !isDeepStrictEqual(plain(expected[name]), plain(found[name])))
+    .map((name) => `its ${name} is not what held before it`)
+}
+
+/** Without keys whose value is undefined: the log cannot hold them. */
+const plain = (value: unknown): unknown => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)))
+
+function callFaults(state: CustomerState, data: DataOf<'DetectionSucceeded'>): string[] {
+  const { terms, creditCalls } = state
+  const funding = creditCalls < terms.monthlyLimit ? 'credit' : 'overage'
+  const checks: [boolean, string][] = [
+    [data.yearMonth === state.yearMonth, `it is billed to ${data.yearMonth}`],
+    [data.sequence === state.sequence + 1, `its number is ${data.sequence}, expected ${state.sequence + 1}`],
+    [data.plan === terms.plan, `its plan is ${data.plan}, ${terms.plan} held`],
+    [
+      data.overageUnitPrice === terms.overageUnitPrice,
+      `its unit price is ${data.overageUnitPrice}, ${terms.overageUnitPrice} held`,
+    ],
+    [
+      data.funding === funding,
+      `it is paid by ${data.funding}: ${creditCalls} of ${terms.monthlyLimit} credits were used`,
+    ],
+    [data.funding === 'credit' || !stopsAtLimit(state), 'it lies past the limit while calls had to stop there'],
+    [keyIsValid(state, data.keyId, data.occurredAt), `its key ${data.keyId} was not valid`],
+    [isBucketOf(state, data), `its bucket key ${data.bucketKey} is not that of its customer, licence and hour`],
+  ]
+  return checks.filter(([holds]) => !holds).map(([, fault]) => fault)
+}
+
+/** The dimension is the plan's name at AWS: it stands in the event, and no catalogue of today says what it was. */
+function isBucketOf(
+  { customerId, licence }: CustomerState,
+  { bucketKey, occurredAt }: DataOf<'DetectionSucceeded'>,
+): boolean {
+  const [customer, identity, dimension, hour, ...rest] = bucketKey.split('|')
+  return (
+    customer === customerId &&
+    identity === licenceIdentity(licence) &&
+    dimension !== undefined &&
+    dimension !== '' &&
+    hour === `${occurredAt.slice(0, 13)}Z` &&
+    rest.length === 0
+  )
+}
+
+/** Changes that name what they replace. */
+function changeFaults({ terms, keys, scheduled }: CustomerState, event: CustomerEvent): string[] {
+  switch (event.type) {
+    case 'PlanChanged':
+      return event.data.from === terms.plan ? [] : [`it changes plan ${event.data.from}, ${terms.plan} held`]
+    case 'MonthlyLimitChanged': {
+      const { from, plan } = event.data
+      const holds = from === terms.monthlyLimit && plan === terms.plan
+      return holds ? [] : [`it changes ${from} calls of ${plan}, ${terms.monthlyLimit} of ${terms.plan} held`]
+    }
+    case 'ScheduledPlanChangeCancelled': {
+      const { plan, effectiveMonth } = event.data
+      const holds = scheduled?.plan === plan && scheduled.effectiveMonth === effectiveMonth
+      return holds ? [] : ['no such change was scheduled']
+    }
+    case 'ApiKeyIssued':
+      return keys[event.data.slot] === undefined ? [] : [`the ${event.data.slot} slot holds a key already`]
+    case 'ApiKeyRegenerated':
+      return keys[event.data.slot]?.keyId === event.data.replacedKeyId ? [] : ['it replaces a key that was not there']
+    case 'ApiKeyDeactivated':
+      return keys[event.data.slot]?.keyId === event.data.keyId ? [] : ['it deactivates a key that was not there']
+    default:
+      return []
+  }
+}
