@@ -1,7 +1,7 @@
 /** What an operator is told, in words that need no other knowledge. Pure. */
 import type { MeteringEvent } from '../events/metering.ts'
 import type { MeteringRecord } from './record.ts'
-import { addHours } from './rules.ts'
+import { addHours, addMs } from './rules.ts'
 
 export interface Alarms {
   /** Money is lost, or will be without a person. */
@@ -62,4 +62,40 @@ export type Age = 'fresh' | 'old' | 'very_old'
 export function ageOf(records: readonly Pick<MeteringRecord, 'hour'>[], now: string): Age {
   const isOlderThan = (hours: number) => records.some(({ hour }) => now >= addHours(hour, 1 + hours))
   return isOlderThan(4) ? 'very_old' : isOlderThan(1) ? 'old' : 'fresh'
+}
+
+/** A watermark comes each minute. `since`: the time it speaks of, or when one was first waited for. */
+export function ageOfWatermark(since: string, now: string): Age {
+  const minutes = (Date.parse(now) - Date.parse(since)) / 60_000
+  return minutes >= 60 ? 'very_old' : minutes >= 15 ? 'old' : 'fresh'
+}
+
+/** Calls `tell` when things have become worse, and each hour while they stay bad. */
+export function tellAges(
+  now: () => string,
+  tell: (age: Exclude<Age, 'fresh'>, fields: Readonly<Record<string, unknown>>) => void,
+): (age: Age, fields: Readonly<Record<string, unknown>>) => void {
+  const rank = { fresh: 0, old: 1, very_old: 2 } as const
+  let told: { readonly age: Age; readonly until: string } = { age: 'fresh', until: '' }
+  return (age, fields) => {
+    const isNews = rank[age] > rank[told.age] || (age !== 'fresh' && now() >= told.until)
+    if (isNews && age !== 'fresh') tell(age, fields)
+    if (isNews || age === 'fresh') told = { age, until: addHours(now(), 1) }
+  }
+}
+
+/** Rounds come each second, and so does what they find: the same words are said once in ten minutes. */
+export function quietly({ onAlarm, onWarn }: Alarms, now: () => string): Alarms {
+  const quietUntil = new Map<string, string>()
+  const once =
+    (tell: Alarms['onAlarm']): Alarms['onAlarm'] =>
+    (kind, message, fields) => {
+      const key = `${kind} ${message}`
+      const at = now()
+      if (at < (quietUntil.get(key) ?? '')) return
+      for (const [old, until] of quietUntil) if (until <= at) quietUntil.delete(old)
+      quietUntil.set(key, addMs(at, 600_000))
+      tell(kind, message, fields)
+    }
+  return { onAlarm: once(onAlarm), onWarn: once(onWarn) }
 }

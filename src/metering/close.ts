@@ -10,6 +10,7 @@ import type { CustomerBooks } from './books.ts'
 import type { MeteringRecord } from './record.ts'
 import { addHours, addMs, deadlineOf } from './rules.ts'
 import type { SealContext } from './seal.ts'
+import { isBehindSeals } from './seal-faults.ts'
 
 type Closed = MeteringDataOf<'MonthClosed'>
 
@@ -34,7 +35,7 @@ export function decideClose(
   const { meter, records, adjustments } = books
   const monthEnd = monthStart(nextMonth(yearMonth))
   const calls = meter.state.months[yearMonth]
-  if (calls === undefined || meter.closed.includes(yearMonth)) return []
+  if (calls === undefined || meter.closed.includes(yearMonth) || isBehindSeals(books)) return []
   if (now < closesAt(yearMonth, rules) || judgedThrough < addMs(monthEnd, rules.graceMs)) return []
   const ofMonth = records.filter((record) => record.yearMonth === yearMonth)
   if (ofMonth.some(({ state }) => state === 'open' || state === 'sealed')) return []

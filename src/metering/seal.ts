@@ -18,6 +18,7 @@ import {
   parseBucketKey,
   timestampOf,
 } from './rules.ts'
+import { isBehindSeals } from './seal-faults.ts'
 import type { CustomerMeter } from './tables.ts'
 
 export interface SealContext {
@@ -41,6 +42,7 @@ export const largestQuantity = 2_147_483_647
 
 /** Seals every open record that is due, and each judged hour without calls as a zero where heartbeats are on. */
 export function decideSeals(books: CustomerBooks, context: SealContext): MeteringEvent[] {
+  if (isBehindSeals(books)) return []
   const due = books.records.filter((record) => isDue(record, books.meter, context))
   const sealed = due.map((record) => sealedData(record, causeOf(record), books.meter, context))
   return [...sealed, ...heartbeats(books, context)].map((data) => ({ type: 'RecordSealed', data }))

@@ -5,14 +5,14 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type BatchMeterUsage, batches, type CallOutcome, type UsageToSend } from '../marketplace/batch-meter-usage.ts'
-import { type Age, type Alarms, ageOf, tellOf } from './alarms.ts'
+import { type Alarms, ageOf, tellAges, tellOf } from './alarms.ts'
 import { decideAnswers, decideAttempts, endOf, isLost, isWaiting } from './answers.ts'
 import { nextAttemptAt } from './backoff.ts'
 import { type DecideFor, forEachCustomer } from './books.ts'
 import { afterCall, closedCircuit, probeOf } from './circuit.ts'
 import { giveUp, isPastDeadline } from './give-up.ts'
 import type { MeteringRecord } from './record.ts'
-import { hourMs, type MeteringRules } from './rules.ts'
+import type { MeteringRules } from './rules.ts'
 import type { MeteringTables, SendCursor } from './tables.ts'
 
 export interface SubmitDeps {
@@ -42,17 +42,20 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
   let circuit = closedCircuit
   let lastCallAt = Number.NEGATIVE_INFINITY
   const toldLost = new Set<string>()
-  let toldAge: { readonly age: Age; readonly at: number } = { age: 'fresh', at: 0 }
+  const tellAge = tellAges(now, (age, fields) => {
+    if (age === 'old') alarms.onWarn('metering_old', 'Records wait for AWS more than an hour after their own', fields)
+    else alarms.onAlarm('metering_old', 'Records wait for AWS more than four hours after their own', fields)
+  })
 
   async function step(signal: AbortSignal): Promise<void> {
     const { waiting, due, overdue } = await lookUp()
-    tellAge([...waiting, ...overdue])
+    const inTime = [...waiting, ...overdue.filter((record) => !isLost(record, now()))]
+    tellAge(ageOf(inTime, now()), { records: inTime.length, nearestDeadline: inTime[0]?.sealed?.deadline })
     await end(overdue, signal)
     if (!rules.submit || now() < circuit.until) return
     if (circuit.failures > 0) {
       const probe = probeOf(circuit, waiting)
       if (probe !== undefined) await send([probe], signal)
-      return
     }
     for (const batch of batches(due.toSorted(mostUrgentFirst).flatMap(sendable))) {
       if (circuit.failures > 0) return
@@ -172,18 +175,6 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
     } else if ((outcome.kind === 'server_error' || outcome.kind === 'no_answer') && !failedBefore) {
       alarms.onWarn('metering_no_answer', `AWS did not answer a call: ${outcome.detail}`, {})
     }
-  }
-
-  /** When it becomes worse, and each hour while it stays so. */
-  function tellAge(waiting: readonly MeteringRecord[]): void {
-    const age = ageOf(waiting, now())
-    const at = Date.parse(now())
-    if (age === toldAge.age && (age === 'fresh' || at - toldAge.at < hourMs)) return
-    toldAge = { age, at }
-    if (age === 'fresh') return
-    const fields = { records: waiting.length, nearestDeadline: waiting[0]?.sealed?.deadline }
-    if (age === 'old') alarms.onWarn('metering_old', 'Records wait for AWS more than an hour after their own', fields)
-    else alarms.onAlarm('metering_old', 'Records wait for AWS more than four hours after their own', fields)
   }
 
   return { step }

@@ -33,9 +33,9 @@ const close = (
   {
     now = '2026-04-01T06:00:00.000Z',
     judgedThrough = now,
-    adjustments = [] as readonly Adjustment[],
-    closed = [] as readonly string[],
-  } = {},
+    adjustments = [],
+    closed = [],
+  }: { now?: string; judgedThrough?: string; adjustments?: Adjustment[]; closed?: string[] } = {},
 ) =>
   decideClose(
     books(records, { meter: meter({ months: { '2026-03': { credit: 5_000, overage } } }, { closed }), adjustments }),

@@ -1,0 +1,114 @@
+/** The leader's rounds of sealing and closing: who is due, and the decision under the customer's lock. */
+import type { Doubts } from '../commands/doubts.ts'
+import type { MeteringEvent } from '../events/metering.ts'
+import { type Alarms, tellOf } from './alarms.ts'
+import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
+import { closesAt, decideClose } from './close.ts'
+import { addMs, hourOf, type MeteringRules } from './rules.ts'
+import { decideAdjustments, decideSeals, type SealContext, tooLarge } from './seal.ts'
+import type { CustomerMeter, MeteringTables, PartitionRow } from './tables.ts'
+
+export interface RoundDeps {
+  readonly tables: Pick<
+    MeteringTables,
+    'customersToSeal' | 'customersToAdjust' | 'meteredCustomers' | 'monthsToClose' | 'partitions'
+  >
+  readonly decideFor: DecideFor
+  readonly doubts: Pick<Doubts, 'standing'>
+  readonly rules: MeteringRules
+  /** ISO 8601. */
+  readonly now: () => string
+  readonly alarms: Alarms
+  readonly onTrouble: (customerId: string, error: unknown) => void
+}
+
+export interface Rounds {
+  /** Seals what is due, makes heartbeats, notes late voids. */
+  seal(signal: AbortSignal): Promise<void>
+  /** Closes the months that AWS has closed. */
+  close(signal: AbortSignal): Promise<void>
+}
+
+export function createRounds(deps: RoundDeps): Rounds {
+  const { tables, decideFor, doubts, rules, now, alarms, onTrouble } = deps
+  /** Alarms that were raised; each record and month raises its own once. */
+  const told = new Set<string>()
+  let beatenThrough = ''
+
+  const context = ({ partition }: CustomerMeter, partitions: readonly PartitionRow[]): SealContext => ({
+    rules,
+    now: now(),
+    judgedThrough: partitions.find((row) => row.partition === partition)?.judgedThrough ?? '',
+  })
+
+  /** While an attempt is in doubt, what it billed may still be voided: nothing of the customer is fixed. */
+  const isInDoubt = async (customerId: string) => (await doubts.standing(customerId)).length > 0
+
+  async function seal(signal: AbortSignal): Promise<void> {
+    // Read before the books are: what is judged only grows, and it was folded before it was judged.
+    const partitions = await tables.partitions()
+    const toSeal = new Set(await tables.customersToSeal(rules.graceMs))
+    const hours = rules.heartbeat ? judgedHours(partitions) : ''
+    if (hours !== beatenThrough) for (const id of await tables.meteredCustomers()) toSeal.add(id)
+    const toAdjust = await tables.customersToAdjust()
+
+    await forEachCustomer(new Set([...toSeal, ...toAdjust]), signal, onTrouble, async (customerId) => {
+      const maySeal = toSeal.has(customerId) && !(await isInDoubt(customerId))
+      const events = await decideFor(customerId, (books) => {
+        const adjustments = decideAdjustments(books, now())
+        return maySeal ? [...adjustments, ...seals(books, context(books.meter, partitions))] : adjustments
+      })
+      tellOf(events ?? [], [], alarms)
+    })
+    if (!signal.aborted) beatenThrough = hours
+  }
+
+  function seals(books: CustomerBooks, context: SealContext): MeteringEvent[] {
+    for (const { recordId } of tooLarge(books, context)) {
+      tellOnce(recordId, 'metering_too_large', `${recordId} holds more calls than AWS takes and is not sealed`, {
+        recordId,
+      })
+    }
+    return decideSeals(books, context)
+  }
+
+  /** The hours that are over by now, partition by partition: heartbeats are looked for when one is added. */
+  const judgedHours = (partitions: readonly PartitionRow[]): string =>
+    partitions
+      .map(({ judgedThrough }) => (judgedThrough === '' ? '' : hourOf(addMs(judgedThrough, -rules.graceMs))))
+      .join(' ')
+
+  async function close(signal: AbortSignal): Promise<void> {
+    const partitions = await tables.partitions()
+    const months = (await tables.monthsToClose(rules.graceMs)).filter(
+      ({ yearMonth }) => closesAt(yearMonth, rules) <= now(),
+    )
+    await forEachCustomer(
+      new Set(months.map(({ customerId }) => customerId)),
+      signal,
+      onTrouble,
+      async (customerId) => {
+        if (await isInDoubt(customerId)) return
+        const due = months.filter((month) => month.customerId === customerId)
+        const events = await decideFor(customerId, (books) =>
+          due.flatMap(({ yearMonth }) => {
+            const decided = decideClose(books, yearMonth, context(books.meter, partitions))
+            if (!('message' in decided)) return decided
+            const message = `The books of ${customerId} for ${yearMonth} do not add up: ${decided.message}`
+            tellOnce(`${customerId} ${yearMonth}`, 'metering_imbalance', message, { customerId, yearMonth })
+            return []
+          }),
+        )
+        tellOf(events ?? [], [], alarms)
+      },
+    )
+  }
+
+  function tellOnce(subject: string, kind: string, message: string, fields: Readonly<Record<string, unknown>>): void {
+    if (told.has(subject)) return
+    told.add(subject)
+    alarms.onAlarm(kind, message, fields)
+  }
+
+  return { seal, close }
+}

@@ -1,0 +1,177 @@
+/**
+ * The leader's steps on what they really stand on: the stand-in for AWS over the real SDK, metering streams in an event
+ * store, and a clock that a test moves. Records come from `calls`, where the consumer would have folded them.
+ */
+import { randomUUID } from 'node:crypto'
+import { vi } from 'vitest'
+import { bucketKey, licenceIdentity } from '../../src/commands/plans.ts'
+import type { Licence } from '../../src/events/catalogue.ts'
+import { emptyHead } from '../../src/events/chain.ts'
+import { type MeteringEvent, meteringStream, parseMeteringEvent } from '../../src/events/metering.ts'
+import { awsBatchMeterUsage, type BatchMeterUsage } from '../../src/marketplace/batch-meter-usage.ts'
+import type { DecideFor } from '../../src/metering/books.ts'
+import { decideForIn } from '../../src/metering/metering-log.ts'
+import { type MeteringRecord, newRecord } from '../../src/metering/record.ts'
+import { createRounds } from '../../src/metering/rounds.ts'
+import { addMs, hourMs, hourOf, type MeteringRules, parseBucketKey } from '../../src/metering/rules.ts'
+import { createSubmitter } from '../../src/metering/submit.ts'
+import type { MeterState } from '../../src/metering/tables.ts'
+import { startAwsStandIn } from '../aws/stand-in.ts'
+import { memoryDoubts } from '../support/doubts.ts'
+import { createMemoryStore } from '../support/memory-store.ts'
+import { memoryTables } from '../support/memory-tables.ts'
+import { rules as usual } from './books.ts'
+
+export interface Told {
+  readonly level: 'alarm' | 'warn'
+  readonly kind: string
+  readonly message: string
+}
+
+export type LeaderWorld = Awaited<ReturnType<typeof leaderWorld>>
+
+export async function leaderWorld(start: string, settings: Partial<MeteringRules> = {}) {
+  const clock = { now: start }
+  const aws = await startAwsStandIn({ now: () => Date.parse(clock.now) })
+  for (const [name, value] of Object.entries(aws.env)) vi.stubEnv(name, value)
+  aws.addProduct('product', ['standard_over'])
+  // The clock stands still between a test's steps, so every call is in the same second.
+  aws.setLimits({ callsPerSecond: 1_000 })
+  const store = createMemoryStore()
+  const tables = memoryTables()
+  const doubts = memoryDoubts()
+  const told: Told[] = []
+  const troubles: string[] = []
+  const running = new AbortController().signal
+  const now = () => clock.now
+
+  /** One leader; two of them are two processes. */
+  function leader(change: Partial<MeteringRules> = {}, wrap: (decideFor: DecideFor) => DecideFor = (same) => same) {
+    const rules = { ...usual, ...settings, ...change }
+    const alarms = {
+      onAlarm: (kind: string, message: string) => told.push({ level: 'alarm', kind, message }),
+      onWarn: (kind: string, message: string) => told.push({ level: 'warn', kind, message }),
+    }
+    const patience = { sendMs: 500, attemptMs: 2_000 }
+    const deps = {
+      tables,
+      decideFor: wrap(decideForIn({ tables, store, patience, actor: 'system', onAlarm: alarms.onAlarm })),
+      doubts,
+      rules,
+      now,
+      batchMeterUsage: batchMeterUsage(),
+      alarms,
+      onTrouble: (subject: string, error: unknown) => troubles.push(`${subject}: ${String(error)}`),
+    }
+    const rounds = createRounds(deps)
+    const submitter = createSubmitter(deps)
+    return {
+      seal: (signal = running) => rounds.seal(signal),
+      submit: (signal = running) => submitter.step(signal),
+      close: (signal = running) => rounds.close(signal),
+    }
+  }
+  const batchMeterUsage = (): BatchMeterUsage => awsBatchMeterUsage({ answerMs: 1_000 })
+
+  return {
+    clock,
+    aws,
+    store,
+    tables,
+    doubts,
+    told,
+    troubles,
+    leader,
+    kinds: () => told.map(({ kind }) => kind),
+
+    /** A customer with a licence that AWS knows, by the place among them. */
+    async customer(state: Partial<MeterState> = {}, { unknownToAws = false, since = '2026-01-01T00:00:00.000Z' } = {}) {
+      const customerId = randomUUID()
+      const awsAccountId = String(Math.floor(Math.random() * 1e12)).padStart(12, '0')
+      const licenceArn = `arn:aws:license-manager::000000000000:license:l-${customerId}`
+      const licence: Licence = { kind: 'licence', awsAccountId, licenceArn }
+      const id = unknownToAws ? '' : aws.addSubscription({ awsAccountId, licenceArn }).id
+      const meter = {
+        customerId,
+        partition: 0,
+        head: { revision: 40n, hash: 'a'.repeat(64) },
+        meteringHead: emptyHead,
+        sealedUpTo: '',
+        closed: [],
+        state: {
+          licence,
+          plan: 'standard' as const,
+          ended: null,
+          licences: { [licenceArn]: licence },
+          since: { [licenceArn]: since },
+          months: {},
+          ...state,
+        },
+      }
+      await tables.transaction((tx) => tx.save({ customers: [meter] }))
+      return { customerId, licence, subscriptionId: id }
+    },
+
+    /** The consumer has folded so many overage calls of that hour (`2026-03-10T14`). */
+    async calls(
+      { customerId, licence }: { readonly customerId: string; readonly licence: Licence },
+      hour: string,
+      quantity: number,
+      change: Partial<MeteringRecord> = {},
+    ) {
+      const recordId = bucketKey(customerId, licence, 'standard', `${hour}:00:00.000Z`)
+      const { dimension, hour: start } = parseBucketKey(recordId)
+      await tables.transaction(async (tx) => {
+        const there = (await tx.recordsById([recordId])).get(recordId)
+        const before =
+          there ?? newRecord({ recordId, customerId, hour: start, licence: licenceIdentity(licence), dimension })
+        const calls = { quantity: before.calls.quantity + quantity, late: 0, digest: 'd'.repeat(64) }
+        const [meter] = (await tx.lockCustomers([customerId])).values()
+        if (meter === undefined) throw new Error('no such customer')
+        const month = start.slice(0, 7)
+        const { credit = 0, overage = 0 } = meter.state.months[month] ?? {}
+        const months = { ...meter.state.months, [month]: { credit, overage: overage + quantity } }
+        await tx.save({
+          customers: [{ ...meter, state: { ...meter.state, months } }],
+          records: [{ ...before, calls, ...change }],
+        })
+      })
+      return recordId
+    },
+
+    /** The clock goes on, and the newest watermark with it. */
+    async at(instant: string) {
+      clock.now = instant
+      await this.judge(instant)
+    },
+    async judge(judgedThrough: string) {
+      await tables.transaction(async (tx) => {
+        await tx.save({ partition: { ...(await tx.lockPartition(0)), judgedThrough } })
+      })
+    },
+    /** Runs the leader's steps at every so many milliseconds until the instant. */
+    async lead(steps: ReturnType<typeof leader>, until: string, everyMs = hourMs / 4) {
+      for (let at = addMs(clock.now, everyMs); at <= until; at = addMs(at, everyMs)) {
+        await this.at(at)
+        await steps.seal()
+        await steps.submit()
+      }
+    },
+
+    record: (recordId: string): MeteringRecord => {
+      const found = (tables.dump().records as MeteringRecord[]).find((one) => one.recordId === recordId)
+      if (found === undefined) throw new Error(`there is no record ${recordId}`)
+      return found
+    },
+    records: () => tables.dump().records as MeteringRecord[],
+    log: (customerId: string): MeteringEvent[] =>
+      store.stream(meteringStream(customerId)).map((stored) => parseMeteringEvent(stored).event),
+    types: (customerId: string): string[] => store.stream(meteringStream(customerId)).map(({ type }) => type),
+    /** Quantities that AWS bills, by hour. */
+    billed: () => aws.ledger().map(({ hour, quantity }) => [hourOf(hour).slice(0, 13), quantity]),
+    async stop() {
+      await aws.stop()
+      vi.unstubAllEnvs()
+    },
+  }
+}
