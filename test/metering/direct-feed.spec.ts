@@ -62,7 +62,7 @@ test('every event and every watermark reaches the consumer once and in order, ac
   await first.stop()
   expect(await first.ended).toBeNull()
 
-  await writeLog(store, { seed: 2 })
+  await writeLog(store)
   start()
   await until(standsAtEnd)
   await expectAllTaken()
@@ -81,7 +81,7 @@ test('one process feeds, another stands by and goes on', async () => {
   const second = start()
   expect(second.lag().active).toBe(false)
   await first.stop()
-  await writeLog(store, { seed: 2 })
+  await writeLog(store)
   await until(() => second.lag().active && second.lag().waiting === 0)
   await until(standsAtEnd)
   await expectAllTaken()

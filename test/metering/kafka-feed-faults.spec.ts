@@ -1,0 +1,88 @@
+/** The feed from Kafka while brokers and members die. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type KafkaFeedOptions, startKafkaFeed } from '../../src/metering/kafka-feed.ts'
+import { postgresTables } from '../../src/metering/postgres-tables.ts'
+import { ensureMeteringTables } from '../../src/metering/schema.ts'
+import { partitionCount } from '../../src/relay/feed.ts'
+import { kafkaTopic } from '../../src/relay/topic.ts'
+import { type Database, openDatabase, until } from '../projections/support.ts'
+import { readTopic } from '../relay/support.ts'
+import { type Kafka, kafkaForTests } from '../support/kafka.ts'
+import { createMemoryStore } from '../support/memory-store.ts'
+import { itemsOf, nameOf, notingConsumer, writeLog } from './feeding.ts'
+
+const kafka: Kafka | null = await kafkaForTests("metering's feed while brokers die", 'restarts')
+const brokers = kafka?.brokers ?? []
+let database: Database
+
+beforeAll(async () => {
+  database = await openDatabase()
+  await ensureMeteringTables(database.pool)
+})
+afterAll(async () => {
+  await database.close()
+  await kafka?.stop()
+})
+
+/** A broker that came back answers a moment before it leads its partitions again. */
+async function untilServed<T>(read: () => Promise<T>): Promise<T> {
+  let result: { readonly value: T } | undefined
+  await until(async () => {
+    result = await read().then(
+      (value) => ({ value }),
+      () => undefined,
+    )
+    return result !== undefined
+  }, 30_000)
+  if (result === undefined) throw new Error('the topic could not be read')
+  return result.value
+}
+
+test.skipIf(kafka === null)(
+  'a broker that is killed and comes back loses and doubles nothing',
+  async () => {
+    const store = createMemoryStore()
+    await writeLog(store)
+    const items = await itemsOf(store)
+    const topic = `billing-${randomUUID()}`
+    const tables = postgresTables(database.pool)
+    const { consume, taken } = notingConsumer(tables)
+    const alarms: string[] = []
+    const onAlarm: KafkaFeedOptions['onAlarm'] = (_, message) => alarms.push(message)
+    const opened = await kafkaTopic({ brokers }, { name: topic }).open(new AbortController().signal, () => {})
+    const feed = startKafkaFeed({
+      kafka: { brokers },
+      topic,
+      groupId: `g-${topic}`,
+      tables,
+      consume,
+      onAlarm,
+      sessionTimeoutMs: 6_000,
+    })
+    const folded = () => [...taken.values()].reduce((sum, names) => sum + names.length, 0)
+    try {
+      for (let round = 1; round <= 3; round++) {
+        const before = folded()
+        const sending = opened.send(items)
+        await until(() => folded() > before, 30_000)
+        await kafka?.kill('SIGKILL')
+        await kafka?.restart()
+        await sending
+        await until(() => folded() >= round * items.length && feed.lag().waiting === 0, 60_000)
+      }
+      const inTopic = await untilServed(() => readTopic(brokers, topic))
+      const written = inTopic.reduce((sum, ofPartition) => sum + ofPartition.length, 0)
+      await until(() => folded() === written, 30_000)
+      for (let partition = 0; partition < partitionCount; partition++) {
+        expect(taken.get(partition) ?? []).toEqual(inTopic[partition]?.map(nameOf))
+      }
+      expect(alarms).toEqual([])
+      expect(await Promise.race([feed.ended, 'it goes on'])).toBe('it goes on')
+    } finally {
+      await opened.close()
+      await feed.stop()
+    }
+  },
+  180_000,
+)
