@@ -16,6 +16,8 @@ export interface System {
   readonly pool: pg.Pool
   readonly store: EventStore
   readonly clock: ClockGuard
+  /** Postgres's clock, asked anew each time. */
+  readonly databaseClock: () => Promise<Date>
   readonly ledgers: Ledgers
   readonly freshness: Freshness
   /** Waits for the ledgers, then closes the connections. */
@@ -67,6 +69,7 @@ export async function openSystem(options: SystemOptions): Promise<System> {
     pool,
     store,
     clock,
+    databaseClock,
     ledgers,
     freshness,
     async close() {

@@ -3,13 +3,11 @@
  * lock; its place is a row written compare-and-set. It also ticks, as the relay does where there is one.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import type pg from 'pg'
 import type { Clock } from '../commands/clock.ts'
 import { LogMismatch } from '../commands/errors.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import type { EventStore, PositionedEvent, StoredEvent } from '../eventstore/store.ts'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
-import { databaseTime } from '../postgres/pool.ts'
 import { inBatches } from '../projections/feed.ts'
 import { emptyFeed, type Fed, type FeedState, fedPrefixes, feed } from '../relay/feed.ts'
 import { keepTicking } from '../relay/ticks.ts'
@@ -18,7 +16,6 @@ import { asError, backOffMs, type Consume, endsFeed, type MeteringFeed } from '.
 import { CheckpointMoved, type DirectFeedRow, type MeteringTables } from './tables.ts'
 
 export interface DirectFeedOptions {
-  readonly pool: pg.Pool
   /** For the session that holds the leader's lock. */
   readonly url: string
   readonly store: EventStore
@@ -26,6 +23,8 @@ export interface DirectFeedOptions {
   readonly consume: Consume
   /** For the ticks. */
   readonly clock: Pick<Clock, 'now'>
+  /** Postgres's clock, for the ticks too. */
+  readonly databaseClock: () => Promise<Date>
   readonly onAlarm: Alarms['onAlarm']
   /** A failure that is retried. */
   readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
@@ -38,7 +37,18 @@ const feedLock = 'liveness:metering-feed'
 
 /** Starts in the background; the tables must be there. */
 export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
-  const { pool, url, store, tables, consume, clock, onAlarm, onTrouble, maxBatch = 1_000, tickEveryMs } = options
+  const {
+    url,
+    store,
+    tables,
+    consume,
+    clock,
+    databaseClock,
+    onAlarm,
+    onTrouble,
+    maxBatch = 1_000,
+    tickEveryMs,
+  } = options
   const stopping = new AbortController()
   let leading = false
   let waiting = 0
@@ -69,7 +79,7 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
     const ticking = keepTicking({
       store,
       clock,
-      databaseClock: () => databaseTime(pool),
+      databaseClock,
       everyMs: tickEveryMs,
       signal,
       onTrouble: (error) => onTrouble?.(error, failures),

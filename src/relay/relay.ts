@@ -9,7 +9,6 @@ import { LogMismatch } from '../commands/errors.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import type { EventStore, Position, PositionedEvent } from '../eventstore/store.ts'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
-import { databaseTime } from '../postgres/pool.ts'
 import { inBatches } from '../projections/feed.ts'
 import { fedPrefixes } from './feed.ts'
 import { postgresRelayStates } from './state.ts'
@@ -24,6 +23,8 @@ export interface RelayOptions {
   readonly store: EventStore
   readonly topic: TopicSource
   readonly clock: Pick<Clock, 'now'>
+  /** Postgres's clock: a tick's time is the earlier of the two. */
+  readonly databaseClock: () => Promise<Date>
   /** Somebody must look: the topic was lost (it is being refilled), or the role has stopped for good (`ended` says). */
   readonly onAlarm: (error: Error) => void
   /** A failure that is retried. */
@@ -63,7 +64,18 @@ const maxPauseMs = 10_000
 
 /** Starts in the background. */
 export function startRelay(options: RelayOptions): Relay {
-  const { pool, url, store, topic: source, clock, onAlarm, onTrouble, maxBatch = 1_000, tickEveryMs } = options
+  const {
+    pool,
+    url,
+    store,
+    topic: source,
+    clock,
+    databaseClock,
+    onAlarm,
+    onTrouble,
+    maxBatch = 1_000,
+    tickEveryMs,
+  } = options
   const states = postgresRelayStates(pool, source.name)
   const stopping = new AbortController()
   const unacknowledged: Date[] = []
@@ -107,7 +119,7 @@ export function startRelay(options: RelayOptions): Relay {
     const ticking = keepTicking({
       store,
       clock,
-      databaseClock: () => databaseTime(pool),
+      databaseClock,
       everyMs: tickEveryMs,
       signal,
       onTrouble: (error) => onTrouble?.(error, failures),

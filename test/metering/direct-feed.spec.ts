@@ -36,10 +36,11 @@ afterEach(async () => {
 })
 
 function start(options: Partial<DirectFeedOptions> = {}): MeteringFeed {
-  const { pool, url } = database
+  const { url } = database
+  const databaseClock = () => databaseTime(database.pool)
   const { consume } = consumer
   const onAlarm: DirectFeedOptions['onAlarm'] = (kind) => alarms.push(kind)
-  const feed = startDirectFeed({ pool, url, store, tables, consume, clock, onAlarm, ...options })
+  const feed = startDirectFeed({ url, store, tables, consume, clock, databaseClock, onAlarm, ...options })
   feeds.push(feed)
   return feed
 }

@@ -65,11 +65,12 @@ const consume: Consume = (partition, fed) => consumeBatch({ tables, store, grace
 
 /** `maxBatch`: how the log is cut. */
 async function throughDirectFeed(maxBatch?: number): Promise<void> {
-  const { pool, url } = database
+  const { url } = database
+  const databaseClock = () => databaseTime(database.pool)
   const last = store.all().at(-1)?.position.commit
   // Nothing is added to the log, which is compared.
   const still = { ...store, send: async () => ({ kind: 'conflict' as const }) }
-  const feed = startDirectFeed({ pool, url, store: still, tables, consume, clock, onAlarm, maxBatch })
+  const feed = startDirectFeed({ url, store: still, tables, consume, clock, databaseClock, onAlarm, maxBatch })
   const row = () => tables.transaction((tx) => tx.directFeed())
   await until(async () => (await row())?.position.commit === last, 30_000).finally(feed.stop)
 }

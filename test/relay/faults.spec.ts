@@ -57,6 +57,7 @@ beforeEach(async () => {
     store,
     topic: kafkaTopic({ brokers }, { name, requestTimeoutMs: 700 }),
     clock,
+    databaseClock: async () => new Date(),
     tickEveryMs: 250,
     maxBatch: 200,
     onAlarm: (error) => alarms.push(error),

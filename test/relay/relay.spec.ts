@@ -56,7 +56,17 @@ afterEach(async () => {
 function start(options: Partial<RelayOptions> = {}): Relay {
   const { pool, url } = database
   const topic = kafkaTopic({ brokers }, { name })
-  const relay = startRelay({ pool, url, store, topic, clock, onAlarm: (error) => alarms.push(error), ...options })
+  const databaseClock = () => databaseTime(pool)
+  const relay = startRelay({
+    pool,
+    url,
+    store,
+    topic,
+    clock,
+    databaseClock,
+    onAlarm: (error) => alarms.push(error),
+    ...options,
+  })
   relays.push(relay)
   return relay
 }

@@ -1,0 +1,115 @@
+/** The roles relay and metering: overage on its way from the log to AWS Marketplace. */
+import type { Logger } from 'pino'
+import { postgresDoubts } from '../commands/doubts.ts'
+import type { Config, Role } from '../config.ts'
+import { queueClient } from '../marketplace/aws.ts'
+import { awsBatchMeterUsage } from '../marketplace/batch-meter-usage.ts'
+import { startLifecycleQueue } from '../marketplace/queue.ts'
+import type { MarketplaceDeps } from '../marketplace/settle.ts'
+import type { Alarms } from '../metering/alarms.ts'
+import { consumeBatch } from '../metering/consume.ts'
+import { startDirectFeed } from '../metering/direct-feed.ts'
+import type { Consume, MeteringFeed } from '../metering/feed.ts'
+import { startKafkaFeed } from '../metering/kafka-feed.ts'
+import { postgresTables } from '../metering/postgres-tables.ts'
+import type { MeteringRules } from '../metering/rules.ts'
+import { ensureMeteringTables } from '../metering/schema.ts'
+import { type Metering, startMetering } from '../metering/start.ts'
+import { type Relay, startRelay } from '../relay/relay.ts'
+import { kafkaSettings, kafkaTopic } from '../relay/topic.ts'
+import type { System } from './system.ts'
+
+export interface MeteringRoles {
+  readonly relay: Relay | undefined
+  readonly feed: MeteringFeed | undefined
+  readonly metering: Metering | undefined
+  /** Resolves with the error that ended the relay or the feed for good; never after `stop`. */
+  readonly failed: Promise<Error>
+  stop(): Promise<void>
+}
+
+export const meteringRules = (config: Config): MeteringRules => ({
+  graceMs: config.METERING_GRACE * 1_000,
+  windowHours: config.METERING_WINDOW_HOURS,
+  monthCloseHour: config.METERING_MONTH_CLOSE_HOUR,
+  carryForward: config.METERING_CARRY_FORWARD,
+  heartbeat: config.METERING_HEARTBEAT,
+  submit: config.METERING_SUBMIT,
+  region: config.MARKETPLACE_REGION,
+})
+
+export interface MeteringParts {
+  readonly config: Config
+  readonly roles: readonly Role[]
+  readonly system: System
+  readonly marketplace: MarketplaceDeps
+  readonly log: Logger
+}
+
+/** Starts what the roles name, in the background. */
+export async function startMeteringRoles(parts: MeteringParts): Promise<MeteringRoles> {
+  const { config, roles, system, marketplace, log } = parts
+  const { pool, databaseUrl: url, store, clock, databaseClock } = system
+  const kafka = kafkaSettings(config)
+  const alarms: Alarms = {
+    onAlarm: (alarm, message, fields) => log.error({ ...fields, alarm }, message),
+    onWarn: (warning, message, fields) => log.warn({ ...fields, warning }, message),
+  }
+  const onTrouble = (part: string) => (error: Error, failures: number) =>
+    log.warn({ err: error, failures }, `${part} is held up`)
+  const undo: (() => Promise<void>)[] = []
+  const ends: Promise<Error | null>[] = []
+
+  let relay: Relay | undefined
+  if (roles.includes('relay') && kafka !== null) {
+    const onAlarm = (error: Error) => alarms.onAlarm('relay', error.message, { err: error })
+    const topic = kafkaTopic(kafka)
+    relay = startRelay({ pool, url, store, topic, clock, databaseClock, onAlarm, onTrouble: onTrouble('the relay') })
+    undo.push(relay.stop)
+    ends.push(relay.ended)
+  }
+
+  let feed: MeteringFeed | undefined
+  let metering: Metering | undefined
+  if (roles.includes('metering')) {
+    await ensureMeteringTables(pool)
+    const tables = postgresTables(pool)
+    const rules = meteringRules(config)
+    const deps = { tables, store, graceMs: rules.graceMs, ...alarms }
+    const consume: Consume = (partition, fed) => consumeBatch(deps, partition, fed)
+    const feeding = { tables, consume, ...alarms, onTrouble: onTrouble('the feed of metering') }
+    feed =
+      kafka === null
+        ? startDirectFeed({ ...feeding, url, store, clock, databaseClock })
+        : startKafkaFeed({ ...feeding, kafka })
+    undo.push(feed.stop)
+    ends.push(feed.ended)
+    const batchMeterUsage = awsBatchMeterUsage()
+    const doubts = postgresDoubts(pool)
+    metering = startMetering({ pool, url, tables, store, rules, batchMeterUsage, doubts, now: clock.now, ...alarms })
+    undo.push(metering.stop)
+    if (config.MARKETPLACE_QUEUE_URL !== undefined) {
+      const queue = startLifecycleQueue({
+        deps: marketplace,
+        client: queueClient(config.MARKETPLACE_QUEUE_URL, config.MARKETPLACE_REGION),
+        queueUrl: config.MARKETPLACE_QUEUE_URL,
+        databaseUrl: url,
+        onTrouble: (error) => log.warn({ err: error }, "AWS Marketplace's messages cannot be read just now"),
+      })
+      undo.push(queue.stop)
+    }
+  }
+
+  return {
+    relay,
+    feed,
+    metering,
+    failed: new Promise((resolve) => {
+      for (const end of ends) end.then((error) => error !== null && resolve(error))
+    }),
+    async stop() {
+      // All of them at once: each waits for its own work only.
+      await Promise.all(undo.map((end) => end()))
+    },
+  }
+}

@@ -1,0 +1,38 @@
+/** The whole way of an overage call, simulated. `SIMULATION_SEEDS=10000` runs more of them, `SIMULATION_SEED=n` one. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { simulate } from './run.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'Date', 'performance'] })
+})
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+const one = process.env.SIMULATION_SEED
+const count = Number(process.env.SIMULATION_SEEDS ?? 200)
+const first = Number(process.env.SIMULATION_FIRST ?? 1)
+
+test(
+  'whatever dies, gets lost or comes twice: every overage call is in one record, and AWS bills what was sealed',
+  async () => {
+    const seeds = one === undefined ? Array.from({ length: count }, (_, i) => first + i) : [Number(one)]
+    const sums = { detections: 0, overage: 0, records: 0, crashes: 0 }
+    const alarms: Record<string, number> = {}
+    const broken: Record<string, readonly string[]> = {}
+    for (const seed of seeds) {
+      const run = await simulate(seed)
+      if (run.differences.length > 0) broken[`SIMULATION_SEED=${seed}`] = run.differences
+      for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += run[key]
+      for (const [kind, times] of Object.entries(run.alarms)) alarms[kind] = (alarms[kind] ?? 0) + times
+    }
+    if (one !== undefined || count > 200) console.info({ seeds: seeds.length, ...sums, alarms })
+    expect(broken).toEqual({})
+    if (seeds.length >= 100) {
+      expect(sums.overage).toBeGreaterThan(seeds.length)
+      expect(sums.crashes).toBeGreaterThan(seeds.length / 2)
+    }
+  },
+  24 * 3_600_000,
+)
