@@ -2,31 +2,29 @@
  * The leader's steps on what they really stand on: the stand-in for AWS over the real SDK, metering streams in an event
  * store, and a clock that a test moves. Records come from `calls`, where the consumer would have folded them.
  */
-import { randomUUID } from 'node:crypto'
 import { vi } from 'vitest'
-import { bucketKey, licenceIdentity } from '../../src/commands/plans.ts'
-import type { Licence } from '../../src/events/catalogue.ts'
-import { emptyHead } from '../../src/events/chain.ts'
 import { type MeteringEvent, meteringStream, parseMeteringEvent } from '../../src/events/metering.ts'
 import { awsBatchMeterUsage, type BatchMeterUsage } from '../../src/marketplace/batch-meter-usage.ts'
 import type { DecideFor } from '../../src/metering/books.ts'
 import { decideForIn } from '../../src/metering/metering-log.ts'
-import { type MeteringRecord, newRecord } from '../../src/metering/record.ts'
+import type { MeteringRecord } from '../../src/metering/record.ts'
 import { createRounds } from '../../src/metering/rounds.ts'
-import { addMs, hourMs, hourOf, type MeteringRules, parseBucketKey } from '../../src/metering/rules.ts'
+import { addMs, hourMs, hourOf, type MeteringRules } from '../../src/metering/rules.ts'
 import { createSubmitter } from '../../src/metering/submit.ts'
-import type { MeterState } from '../../src/metering/tables.ts'
 import { startAwsStandIn } from '../aws/stand-in.ts'
 import { memoryDoubts } from '../support/doubts.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
 import { memoryTables } from '../support/memory-tables.ts'
 import { rules as usual } from './books.ts'
+import { endSubscription, foldedCalls, foldedCustomer, judge } from './folded.ts'
 
 export interface Told {
   readonly level: 'alarm' | 'warn'
   readonly kind: string
   readonly message: string
 }
+
+type Rest<T extends unknown[]> = T extends [unknown, ...infer R] ? R : never
 
 export type LeaderWorld = Awaited<ReturnType<typeof leaderWorld>>
 
@@ -84,70 +82,14 @@ export async function leaderWorld(start: string, settings: Partial<MeteringRules
     leader,
     kinds: () => told.map(({ kind }) => kind),
 
-    /** A customer with a licence that AWS knows, by the place among them. */
-    async customer(state: Partial<MeterState> = {}, { unknownToAws = false, since = '2026-01-01T00:00:00.000Z' } = {}) {
-      const customerId = randomUUID()
-      const awsAccountId = String(Math.floor(Math.random() * 1e12)).padStart(12, '0')
-      const licenceArn = `arn:aws:license-manager::000000000000:license:l-${customerId}`
-      const licence: Licence = { kind: 'licence', awsAccountId, licenceArn }
-      const id = unknownToAws ? '' : aws.addSubscription({ awsAccountId, licenceArn }).id
-      const meter = {
-        customerId,
-        partition: 0,
-        head: { revision: 40n, hash: 'a'.repeat(64) },
-        meteringHead: emptyHead,
-        sealedUpTo: '',
-        closed: [],
-        state: {
-          licence,
-          plan: 'standard' as const,
-          ended: null,
-          licences: { [licenceArn]: licence },
-          since: { [licenceArn]: since },
-          months: {},
-          ...state,
-        },
-      }
-      await tables.transaction((tx) => tx.save({ customers: [meter] }))
-      return { customerId, licence, subscriptionId: id }
-    },
-
-    /** The consumer has folded so many overage calls of that hour (`2026-03-10T14`). */
-    async calls(
-      { customerId, licence }: { readonly customerId: string; readonly licence: Licence },
-      hour: string,
-      quantity: number,
-      change: Partial<MeteringRecord> = {},
-    ) {
-      const recordId = bucketKey(customerId, licence, 'standard', `${hour}:00:00.000Z`)
-      const { dimension, hour: start } = parseBucketKey(recordId)
-      await tables.transaction(async (tx) => {
-        const there = (await tx.recordsById([recordId])).get(recordId)
-        const before =
-          there ?? newRecord({ recordId, customerId, hour: start, licence: licenceIdentity(licence), dimension })
-        const calls = { quantity: before.calls.quantity + quantity, late: 0, digest: 'd'.repeat(64) }
-        const [meter] = (await tx.lockCustomers([customerId])).values()
-        if (meter === undefined) throw new Error('no such customer')
-        const month = start.slice(0, 7)
-        const { credit = 0, overage = 0 } = meter.state.months[month] ?? {}
-        const months = { ...meter.state.months, [month]: { credit, overage: overage + quantity } }
-        await tx.save({
-          customers: [{ ...meter, state: { ...meter.state, months } }],
-          records: [{ ...before, calls, ...change }],
-        })
-      })
-      return recordId
-    },
+    customer: (...args: Rest<Rest<Parameters<typeof foldedCustomer>>>) => foldedCustomer(tables, aws, ...args),
+    calls: (...args: Rest<Parameters<typeof foldedCalls>>) => foldedCalls(tables, ...args),
+    end: (...args: Rest<Parameters<typeof endSubscription>>) => endSubscription(tables, ...args),
 
     /** The clock goes on, and the newest watermark with it. */
     async at(instant: string) {
       clock.now = instant
-      await this.judge(instant)
-    },
-    async judge(judgedThrough: string) {
-      await tables.transaction(async (tx) => {
-        await tx.save({ partition: { ...(await tx.lockPartition(0)), judgedThrough } })
-      })
+      await judge(tables, instant)
     },
     /** Runs the leader's steps at every so many milliseconds until the instant. */
     async lead(steps: ReturnType<typeof leader>, until: string, everyMs = hourMs / 4) {

@@ -161,14 +161,8 @@ describe('a cancellation', () => {
     for (let place = 0; place < 30; place++) others.push(await world.customer())
     for (const other of others) await world.calls(other, '2026-03-10T03', 1)
     const ending = await world.customer()
-    const licence = ending.licence.kind === 'licence' ? ending.licence.licenceArn : ''
     const recordId = await world.calls(ending, '2026-03-10T04', 7, { sealEarly: 'subscription_ended' })
-    await world.tables.transaction(async (tx) => {
-      const [meter] = (await tx.lockCustomers([ending.customerId])).values()
-      if (meter === undefined) throw new Error('no customer')
-      const ended = { licence, at: '2026-03-10T04:20:00.000Z' }
-      await tx.save({ customers: [{ ...meter, state: { ...meter.state, ended } }] })
-    })
+    await world.end(ending, '2026-03-10T04:20:00.000Z')
     world.aws.endSubscription(ending.subscriptionId, Date.parse('2026-03-10T04:20:00.000Z'))
     await world.at('2026-03-10T04:21:00.000Z')
     const leader = world.leader()
@@ -176,19 +170,13 @@ describe('a cancellation', () => {
     await leader.submit()
     expect(world.record(recordId)).toMatchObject({ state: 'accepted', lastAttemptAt: '2026-03-10T04:21:00.000Z' })
     expect(world.record(recordId).sealed).toMatchObject({ deadline: '2026-03-10T05:20:00.000Z', quantity: 7 })
-    expect(world.aws.calls[0]?.body, 'in the first call').toContain(licence)
+    expect(world.aws.calls[0]?.body, 'in the first call').toContain(ending.licence.licenceArn)
   })
 
   test('that could not be sent within its hour is lost, never carried into a licence that has ended', async () => {
-    const ending = await world.customer({ ended: null })
-    const licence = ending.licence.kind === 'licence' ? ending.licence.licenceArn : ''
+    const ending = await world.customer()
     const recordId = await world.calls(ending, '2026-03-10T04', 7, { sealEarly: 'subscription_ended' })
-    await world.tables.transaction(async (tx) => {
-      const [meter] = (await tx.lockCustomers([ending.customerId])).values()
-      if (meter === undefined) throw new Error('no customer')
-      const ended = { licence, at: '2026-03-10T04:20:00.000Z' }
-      await tx.save({ customers: [{ ...meter, state: { ...meter.state, ended } }] })
-    })
+    await world.end(ending, '2026-03-10T04:20:00.000Z')
     await world.at('2026-03-10T05:30:00.000Z')
     const leader = world.leader()
     await leader.seal()
@@ -232,7 +220,7 @@ describe('the end of a month', () => {
     ])
     await close(leader, '2026-04-01T07:00:00.000Z')
     expect(world.types(customer.customerId).filter((type) => type === 'MonthClosed')).toHaveLength(1)
-    expect(world.told.filter(({ level }) => level === 'alarm')).toEqual([])
+    expect(world.kinds(), 'the throttled hour was told of, nothing else').toEqual(['metering_old'])
   })
 
   test('what was not sent by then is lost: the next month takes nothing of it', async () => {

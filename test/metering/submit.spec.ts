@@ -215,9 +215,8 @@ describe('refusals', () => {
   test('DuplicateRecord: what AWS holds stays, and a person is told that the books differ', async () => {
     const { leader, customerId, recordId, licence } = await givenOne()
     // As a restored older event store would have it: the hour was sent before, with another quantity.
-    if (licence.kind !== 'licence') throw new Error('no licence')
-    const { awsAccountId, licenceArn } = licence
-    const identity = { kind: 'licence', awsAccountId, licenceArn } as const
+    const { kind, awsAccountId, licenceArn } = licence
+    const identity = { kind, awsAccountId, licenceArn }
     const hour = { dimension: 'standard_over', timestamp: '2026-03-10T14:00:00.000Z' }
     await awsBatchMeterUsage()('us-east-1', [{ recordId, identity, ...hour, quantity: 4 }])
 
