@@ -40,12 +40,15 @@ export async function writeLog(store: EventStore, { steps = 120, events = 300 } 
 export const tick = (store: EventStore, now: string) =>
   appendTick({ store, clock: { now: () => now }, databaseClock: async () => new Date(now) })
 
-/** Every item of the log so far, in its order. */
-export async function itemsOf(store: EventStore): Promise<FeedItem[]> {
+/** What the feeds subscribe to, so far. */
+export async function eventsOf(store: EventStore): Promise<PositionedEvent[]> {
   const events: PositionedEvent[] = []
   for await (const event of store.readAll({ prefixes: fedPrefixes })) events.push(event)
-  return feedAll(emptyFeed, events).items
+  return events
 }
+
+/** Every item of the log so far, in its order. */
+export const itemsOf = async (store: EventStore): Promise<FeedItem[]> => feedAll(emptyFeed, await eventsOf(store)).items
 
 /** Says in a word which item it is, so that lists of them are short. */
 export const nameOf = (item: FeedItem): string =>
