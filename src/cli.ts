@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 /** The `liveness` command. Exit code 0 only on success; errors are sentences on stderr. */
 import { Command } from 'commander'
+import { addAuditCommands } from './cli/audit.ts'
 import { addConfigCommand } from './cli/config.ts'
 import { addCustomerCommands } from './cli/customer.ts'
 import { addDemoCommand } from './cli/demo.ts'
 import { addEventsCommand } from './cli/events.ts'
 import { addKeyCommands } from './cli/key.ts'
+import { addMarketplaceCommands } from './cli/marketplace.ts'
+import { addMeteringCommands } from './cli/metering.ts'
 import { addModelCommands } from './cli/models.ts'
 import { addProjectionCommands } from './cli/projections.ts'
 import { addStartCommand } from './cli/start.ts'
@@ -25,6 +28,9 @@ addKeyCommands(program)
 addUsageCommand(program)
 addEventsCommand(program)
 addProjectionCommands(program)
+addMeteringCommands(program)
+addMarketplaceCommands(program)
+addAuditCommands(program)
 addModelCommands(program)
 addConfigCommand(program)
 

@@ -4,8 +4,10 @@ import type { Logger } from 'pino'
 import { openConsole, openMail } from './app/console.ts'
 import { httpDependencies } from './app/http.ts'
 import { startLeaders } from './app/leaders.ts'
+import { marketplacePages, openMarketplace } from './app/marketplace.ts'
+import { startMeteringRoles } from './app/metering.ts'
 import { prepareDatabase } from './app/prepare.ts'
-import { chooseRoles, refuseHalfAStack, refuseWhatIsMissing, settingsWithoutEffect } from './app/roles.ts'
+import { chooseRoles } from './app/roles.ts'
 import { checkSecretsKey, refuseMissingSecrets, secretsOf } from './app/secrets.ts'
 import { startStack } from './app/stack.ts'
 import { type Clocks, openSystem, type System } from './app/system.ts'
@@ -41,15 +43,10 @@ export interface AppOptions extends Clocks {
  * Starts the application.
  * @throws ConfigError, DataDirInUse, WeightsMissing, WeightsCorrupt, ManifestError: sentences for the operator
  */
-export async function startApp({ config, report }: LoadedConfig, options: AppOptions): Promise<App> {
+export async function startApp({ config }: LoadedConfig, options: AppOptions): Promise<App> {
   const { log } = options
-  const roles = chooseRoles(config.ROLES)
-  refuseHalfAStack(config, roles)
-  refuseWhatIsMissing(config)
+  const roles = chooseRoles(config)
   refuseMissingSecrets(config)
-  for (const name of settingsWithoutEffect(report)) {
-    log.warn(`${name} is set, but nothing in this version uses it yet.`)
-  }
   const undo: [part: string, stop: () => Promise<void>][] = []
   let stopping: Promise<void> | undefined
   const stop = () => {
@@ -92,6 +89,13 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
     undo.push(['ledgers', () => system.ledgers.drained()])
     const leaders = startLeaders(system, log)
     undo.push(['leaders', () => leaders.stop()])
+    const marketplace = openMarketplace(system, log)
+    const metering = await startMeteringRoles({ config, roles, system, marketplace, log })
+    undo.push(['metering', () => metering.stop()])
+    metering.failed.then((error) => {
+      log.fatal({ err: error, alarm: 'metering' }, `Metering has stopped for good: ${error.message}`)
+      if (!roles.includes('api')) fail(error)
+    })
 
     // HTTP is last to start and so first to stop: from the wish to stop on, no new request is taken.
     if (stack.embedded) undo.push(['announcement', () => clearRuntime(config.DATA_DIR)])
@@ -107,9 +111,10 @@ export async function startApp({ config, report }: LoadedConfig, options: AppOpt
       undo.push(['mail', async () => mail.close()])
       const pages = openConsole({ config, system, mail, secretsKey, log })
       undo.push(['console', () => pages.close()])
+      const landing = marketplacePages({ config, system, marketplace, mail, secretsKey })
       const parts = { config, roles, system, inference, runner, hmacKey: secretsKey, log }
       const http = await buildServer(
-        httpDependencies({ ...parts, console: pages.deps, marketplace: undefined, outOfService: () => outOfService }),
+        httpDependencies({ ...parts, console: pages.deps, marketplace: landing, outOfService: () => outOfService }),
       )
       undo.push(['HTTP', () => http.drainAndClose()])
       await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {

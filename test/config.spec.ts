@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { chooseRoles, refuseWhatIsMissing, settingsWithoutEffect } from '../src/app/roles.ts'
 import { secretsOf } from '../src/app/secrets.ts'
 import { ConfigError, loadConfig, settingNames } from '../src/config.ts'
 
@@ -133,19 +132,6 @@ describe('secrets', () => {
     )
     const given = load({ [name]: url, SECRETS_KEY: key32, AUDIT_SIGNING_KEY: pem }).config
     expect((await secretsOf(given)).secretsKey).toHaveLength(32)
-  })
-})
-
-describe('what this version does not do is not passed over in silence', () => {
-  test('a role that is not there is refused when asked for', () => {
-    expect(chooseRoles(undefined)).toEqual(['api', 'projections'])
-    expect(chooseRoles(['projections'])).toEqual(['projections'])
-    expect(() => chooseRoles(['api', 'relay'])).toThrow('this version has no role relay')
-  })
-
-  test('a setting without effect is reported, METERING_SUBMIT=on is refused', () => {
-    expect(settingsWithoutEffect(load({ KAFKA_BROKERS: 'kafka:9092' }).report)).toEqual(['KAFKA_BROKERS'])
-    expect(() => refuseWhatIsMissing(load({ METERING_SUBMIT: 'on' }).config)).toThrow(/^METERING_SUBMIT is on/)
   })
 })
 

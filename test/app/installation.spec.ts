@@ -1,5 +1,5 @@
 import { expect, inject, test } from 'vitest'
-import { refuseHalfAStack } from '../../src/app/roles.ts'
+import { chooseRoles } from '../../src/app/roles.ts'
 import { checkSecretsKey } from '../../src/app/secrets.ts'
 import { ConfigError, loadConfig } from '../../src/config.ts'
 import { migrate } from '../../src/postgres/migrate.ts'
@@ -22,8 +22,18 @@ test('a database knows the SECRETS_KEY it was first used with and refuses every 
 test('roles are split only where both servers are somebody else’s', () => {
   const config = (more: Record<string, string>) => loadConfig(more, '/nowhere').config
   const outside = { DATABASE_URL: 'postgres://db', EVENTSTORE_URL: 'esdb://store' }
-  expect(() => refuseHalfAStack(config({}), ['api'])).toThrow(ConfigError)
-  expect(() => refuseHalfAStack(config({ DATABASE_URL: outside.DATABASE_URL }), ['projections'])).toThrow(/^ROLES/)
-  refuseHalfAStack(config({}), ['api', 'projections'])
-  refuseHalfAStack(config(outside), ['api'])
+  expect(() => chooseRoles(config({ ROLES: 'api' }))).toThrow(ConfigError)
+  expect(() => chooseRoles(config({ DATABASE_URL: outside.DATABASE_URL, ROLES: 'projections' }))).toThrow(/^ROLES/)
+  expect(chooseRoles(config({ ROLES: 'metering,api,projections' }))).toEqual(['metering', 'api', 'projections'])
+  expect(chooseRoles(config({ ...outside, ROLES: 'api,api' }))).toEqual(['api'])
+})
+
+test('without Kafka nobody relays, and asking for it is refused', () => {
+  const config = (more: Record<string, string>) => loadConfig(more, '/nowhere').config
+  expect(chooseRoles(config({}))).toEqual(['api', 'projections', 'metering'])
+  expect(chooseRoles(config({ KAFKA_BROKERS: 'kafka:9092' }))).toEqual(['api', 'projections', 'relay', 'metering'])
+  const outside = { DATABASE_URL: 'postgres://db', EVENTSTORE_URL: 'esdb://store' }
+  expect(() => chooseRoles(config({ ...outside, ROLES: 'relay' }))).toThrow(
+    'ROLES names relay, which needs KAFKA_BROKERS',
+  )
 })

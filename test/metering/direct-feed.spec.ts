@@ -1,4 +1,5 @@
 /** The feed without Kafka: $all → the consumer, in the log's order, from the row on. */
+
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { LogMismatch } from '../../src/commands/errors.ts'
 import { type DirectFeedOptions, feedBatch, startDirectFeed } from '../../src/metering/direct-feed.ts'
@@ -6,6 +7,7 @@ import type { MeteringFeed } from '../../src/metering/feed.ts'
 import { postgresTables } from '../../src/metering/postgres-tables.ts'
 import { ensureMeteringTables } from '../../src/metering/schema.ts'
 import { CheckpointMoved, type MeteringTables } from '../../src/metering/tables.ts'
+import { databaseTime } from '../../src/postgres/pool.ts'
 import { partitionCount } from '../../src/relay/feed.ts'
 import { type Database, openDatabase, until } from '../projections/support.ts'
 import { createMemoryStore, type MemoryStore } from '../support/memory-store.ts'

@@ -1,4 +1,5 @@
 /** Both feeds and the real consumer: whatever the way, and whatever happened on it, the rows are the same. */
+
 import { randomUUID } from 'node:crypto'
 import { Kafka as KafkaClient, logLevel } from 'kafkajs'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -9,6 +10,7 @@ import { startKafkaFeed } from '../../src/metering/kafka-feed.ts'
 import { postgresTables } from '../../src/metering/postgres-tables.ts'
 import { ensureMeteringTables } from '../../src/metering/schema.ts'
 import type { MeteringTables } from '../../src/metering/tables.ts'
+import { databaseTime } from '../../src/postgres/pool.ts'
 import type { FeedItem } from '../../src/relay/feed.ts'
 import { kafkaTopic } from '../../src/relay/topic.ts'
 import { type Database, openDatabase, until } from '../projections/support.ts'

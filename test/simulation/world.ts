@@ -62,15 +62,14 @@ export function startProcess(random: Random, weather: Weather): SimProcess {
     },
     kill: () => death.abort(),
     async io(call) {
-      await pause(random.int(weather.latencyMs))
+      // Not every call: timers are what a run spends its time on.
+      if (random.chance(0.2)) await pause(random.int(weather.latencyMs))
       check()
       const [before, after] = [random.chance(weather.crash / 2), random.chance(weather.crash / 2)]
       if (before) death.abort()
       check()
       const result = await call()
       if (after) death.abort()
-      check()
-      await pause(random.int(weather.latencyMs))
       check()
       return result
     },
