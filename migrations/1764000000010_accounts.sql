@@ -22,7 +22,7 @@ create table account_links (
   expires_at timestamptz not null
 );
 
--- SHA-256 of codes of 80 random bits; deleted with their use.
+-- SHA-256 of codes of 24 random digits (80 bits); deleted with their use.
 create table recovery_codes (
   account_id uuid not null references accounts (account_id) on delete cascade,
   code_hash bytea not null,

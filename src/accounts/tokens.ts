@@ -16,24 +16,21 @@ export function makeMailCode(): string {
   return randomInt(1_000_000).toString().padStart(6, '0')
 }
 
-/** Crockford's Base32: no letter that reads like a digit or like another letter. */
-const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
-const recoveryCharacters = 16 // 16 × 5 = 80 bits, so a plain SHA-256 of the code cannot be searched
+/** Digits only: a phone shows the numeric keys for the field that takes either this or an authenticator's code. */
+const recoveryDigits = 24 // 24 × log2(10) = 80 bits, so a plain SHA-256 of the code cannot be searched
 export const recoveryCodeCount = 10
 
-/** Ten codes of the form `xxxx-xxxx-xxxx-xxxx`. */
+/** Ten codes: six groups of four digits, with hyphens between them. */
 export function makeRecoveryCodes(): string[] {
-  return Array.from({ length: recoveryCodeCount }, () => {
-    const characters = [...randomBytes(recoveryCharacters)].map((byte) => alphabet[byte % 32]).join('')
-    return characters.match(/.{4}/g)?.join('-') ?? ''
-  })
+  const group = () => randomInt(10_000).toString().padStart(4, '0')
+  return Array.from({ length: recoveryCodeCount }, () => Array.from({ length: recoveryDigits / 4 }, group).join('-'))
 }
 
-/** SHA-256 of a recovery code however it was typed (case, spaces, hyphens, o for 0); null for what cannot be one. */
+/** SHA-256 of a recovery code, typed with or without spaces and hyphens; null for what cannot be one. */
 export function hashRecoveryCode(typed: string): Buffer | null {
-  const code = typed.toLowerCase().replace(/[\s-]/g, '').replaceAll('o', '0').replace(/[il]/g, '1')
-  if (code.length !== recoveryCharacters || [...code].some((character) => !alphabet.includes(character))) return null
-  return createHash('sha256').update(code).digest()
+  const digits = typed.replace(/[\s-]/g, '')
+  if (digits.length !== recoveryDigits || !/^\d+$/.test(digits)) return null
+  return createHash('sha256').update(digits).digest()
 }
 
 /** How an e-mail address stands in a table or a counter that need not know it. */
