@@ -112,7 +112,7 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
       const pages = openConsole({ config, system, mail, secretsKey, log })
       undo.push(['console', () => pages.close()])
       const landing = marketplacePages({ config, system, marketplace, mail, secretsKey })
-      const parts = { config, roles, system, inference, runner, hmacKey: secretsKey, log }
+      const parts = { config, roles, system, inference, runner, metering, hmacKey: secretsKey, log }
       const http = await buildServer(
         httpDependencies({ ...parts, console: pages.deps, marketplace: landing, outOfService: () => outOfService }),
       )

@@ -15,6 +15,8 @@ import { usageOf } from '../readmodels/usage.ts'
 import { version } from '../version.ts'
 import { publicUrlOf } from './console.ts'
 import { createHealth } from './health.ts'
+import type { MeteringRoles } from './metering.ts'
+import { createMeteringMetrics } from './metering-metrics.ts'
 import { createMetrics } from './metrics.ts'
 import type { System } from './system.ts'
 
@@ -29,6 +31,7 @@ export interface HttpParts {
   readonly runner: Runner | undefined
   readonly hmacKey: Buffer
   readonly log: Logger
+  readonly metering: MeteringRoles
   readonly console: Dependencies['console']
   readonly marketplace: Dependencies['marketplace']
   /** Whether a role of this process has stopped for good. */
@@ -36,9 +39,11 @@ export interface HttpParts {
 }
 
 export function httpDependencies(parts: HttpParts): Dependencies {
-  const { config, roles, system, inference, runner, hmacKey, log, outOfService } = parts
+  const { config, roles, system, inference, runner, metering, hmacKey, log, outOfService } = parts
   const { pool, store, ledgers, clock, freshness } = system
   const health = createHealth(system)
+  const metrics = createMetrics(system, runner)
+  createMeteringMetrics(metrics, system, metering)
   return {
     version,
     ledgers,
@@ -70,12 +75,16 @@ export function httpDependencies(parts: HttpParts): Dependencies {
         }
       })()
       const lag = runner?.lag()
+      const fed = metering.feed?.lag()
       return {
         ready: !outOfService() && inTime && (await health()) === null,
         roles,
         modelSet: inference.set,
         clockOffsetMs: clock.offsetMs(),
-        lag: lag === undefined ? {} : { read_models: lag.leading && lag.failures === 0 ? lag.waiting : null },
+        lag: {
+          ...(lag === undefined ? {} : { read_models: lag.leading && lag.failures === 0 ? lag.waiting : null }),
+          ...(fed === undefined ? {} : { metering: fed.active && fed.failures === 0 ? fed.waiting : null }),
+        },
       }
     },
     isUnavailable: (error) => isUnavailable(error) || error instanceof NotFreshYet,
@@ -85,7 +94,7 @@ export function httpDependencies(parts: HttpParts): Dependencies {
     trustProxy: config.TRUST_PROXY,
     publicUrl: publicUrlOf(config),
     hmacKey,
-    metrics: createMetrics(system, runner),
+    metrics,
     console: parts.console,
     marketplace: parts.marketplace,
   }
