@@ -6,6 +6,9 @@ import { MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace
 import { MarketplaceMeteringClient } from '@aws-sdk/client-marketplace-metering'
 import { SQSClient } from '@aws-sdk/client-sqs'
 
+// Node 20 is what this product runs on; the SDK would say at every start which Node its later versions will need.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
+
 /** Milliseconds. */
 const connectionTimeout = 3_000
 /** Milliseconds from sending a call to the head of its answer, and without a byte after that. */

@@ -30,6 +30,8 @@ export interface DirectFeedOptions {
   readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
   readonly maxBatch?: number | undefined
   readonly tickEveryMs?: number | undefined
+  /** Milliseconds to rest after a batch that was not full; default 500. */
+  readonly restMs?: number | undefined
 }
 
 /** Key of the leader's advisory lock. */
@@ -48,6 +50,7 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
     onTrouble,
     maxBatch = 1_000,
     tickEveryMs,
+    restMs = 500,
   } = options
   const stopping = new AbortController()
   let leading = false
@@ -71,6 +74,8 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
       waiting -= batch.length
       folded += batch.length
       lastItemAt = batch.at(-1)?.created ?? lastItemAt
+      // Nobody waits for metering, and a transaction for each call would slow down the calls beside it.
+      if (batch.length < maxBatch) await pause(restMs, undefined, { signal }).catch(() => {})
     }
   }
 
