@@ -13,10 +13,13 @@ export interface CustomerBooks {
 /**
  * Decides on the head of the customer's metering stream and commits what was decided; `decide` may run again, on newer
  * books, when somebody else was faster. Returns what is in the log now; null when the customer is not known here.
+ *
+ * With `recordIds` the books hold these records alone, of the hundreds that a customer has in a month.
  */
 export type DecideFor = (
   customerId: string,
   decide: (books: CustomerBooks) => readonly MeteringEvent[],
+  recordIds?: readonly string[],
 ) => Promise<readonly MeteringEvent[] | null>
 
 /** How many customers' streams are written at once: each waits for the event store and for Postgres. */

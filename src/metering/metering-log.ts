@@ -46,14 +46,14 @@ const maxEventsPerAttempt = 250
  */
 export function decideForIn(deps: MeteringLogDeps): DecideFor {
   const { tables, store, onAlarm = () => {} } = deps
-  return (customerId, decide) =>
+  return (customerId, decide, recordIds) =>
     tables.transaction(async (tx) => {
       const locked = (await tx.lockCustomers([customerId])).get(customerId)
       if (locked === undefined) return null
       let meter = locked
       for (let tries = 0; tries < maxTries; tries++) {
         meter = await catchUp(tx, { store, onAlarm }, meter)
-        const books = await booksOf(tx, meter)
+        const books = await booksOf(tx, meter, recordIds)
         for (const fault of sealFaults(books)) onAlarm('metering_seal_fault', fault, { customerId })
         const decided = decide(books)
         if (decided.length === 0) return []
@@ -67,10 +67,17 @@ export function decideForIn(deps: MeteringLogDeps): DecideFor {
 }
 
 /** Records of months that are closed are left out once nothing can follow for them. */
-async function booksOf(tx: MeteringTransaction, meter: CustomerMeter): Promise<CustomerBooks> {
+async function booksOf(
+  tx: MeteringTransaction,
+  meter: CustomerMeter,
+  recordIds: readonly string[] | undefined,
+): Promise<CustomerBooks> {
   return {
     meter,
-    records: await tx.recordsOf(meter.customerId, Object.keys(meter.state.months)),
+    records:
+      recordIds === undefined
+        ? await tx.recordsOf(meter.customerId, Object.keys(meter.state.months))
+        : [...(await tx.recordsById(recordIds)).values()],
     adjustments: await tx.adjustmentsOf(meter.customerId),
   }
 }

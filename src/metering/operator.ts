@@ -44,5 +44,5 @@ export function decideWriteOff({ records }: CustomerBooks, { recordId, reason, n
 
 const words = (state: string): string => state.replace('_', ' ')
 const unknownRecord = (recordId: string): Ruling => ({
-  refusal: `No sealed record is called ${recordId}. \`liveness metering list\` shows them; quote its name in a shell.`,
+  refusal: `No sealed record of an open month is called ${recordId}. \`liveness metering list\` shows them; quote its name in a shell.`,
 })

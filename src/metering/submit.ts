@@ -137,7 +137,11 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
     const callId = randomUUID()
     const attempts = new Map<string, number>()
     await forEachCustomer(customersOf(records), untilDone, onTrouble, async (customerId) => {
-      const events = await decideFor(customerId, (books) => decideAttempts(books, records, callId, now()))
+      const events = await decideFor(
+        customerId,
+        (books) => decideAttempts(books, records, callId, now()),
+        idsOf(customerId, records),
+      )
       for (const { type, data } of events ?? []) {
         if (type === 'SubmissionAttempted') attempts.set(data.recordId, data.attempt)
       }
@@ -156,8 +160,14 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
         { attempt, end: endOf(outcome, recordId, attempted.length) },
       ]),
     )
+    // Where a quantity may have to be carried on, the hours it may go to must be in the books too.
+    const mayBeCarried = outcome.kind === 'refused' && attempted.length === 1
     await forEachCustomer(customersOf(attempted), untilDone, onTrouble, async (customerId) => {
-      const events = await decideFor(customerId, (books) => decideAnswers(books, ends, now(), rules))
+      const events = await decideFor(
+        customerId,
+        (books) => decideAnswers(books, ends, now(), rules),
+        mayBeCarried ? undefined : idsOf(customerId, attempted),
+      )
       tellOf(events ?? [], attempted, alarms)
     })
   }
@@ -185,6 +195,9 @@ const untilDone = new AbortController().signal
 
 const customersOf = (records: readonly MeteringRecord[]): Set<string> =>
   new Set(records.map(({ customerId }) => customerId))
+
+const idsOf = (customerId: string, records: readonly MeteringRecord[]): string[] =>
+  records.filter((record) => record.customerId === customerId).map(({ recordId }) => recordId)
 
 /** Ended and replaced licences have least time, whatever the hour's own deadline says; then by deadline. */
 function mostUrgentFirst(a: MeteringRecord, b: MeteringRecord): number {

@@ -193,7 +193,9 @@ test('a record that will not be billed is written off, with a reason, and nothin
   const [customer] = customers
   if (customer === undefined) throw new Error('no customer')
   const other = `${names[0]}`.replace(hour.slice(0, 13), '2020-01-01T00')
-  await expect(liveness('write-off', other, '--reason', 'r')).rejects.toThrow('No sealed record is called')
+  await expect(liveness('write-off', other, '--reason', 'r')).rejects.toThrow(
+    'No sealed record of an open month is called',
+  )
   const nobody = other.replace(customer.customerId, '11111111-1111-4111-8111-111111111111')
   await expect(liveness('retry', nobody)).rejects.toThrow('Metering knows no customer')
 

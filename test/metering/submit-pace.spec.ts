@@ -42,7 +42,7 @@ describe('when a record is sent again', () => {
 
 describe('while AWS fails', () => {
   const now = '2026-03-10T15:20:00.000Z'
-  const after = (kind: Parameters<typeof afterCall>[1], times: number) =>
+  const afterCalls = (kind: Parameters<typeof afterCall>[1], times: number) =>
     Array.from({ length: times }).reduce<typeof closedCircuit>(
       (circuit) => afterCall(circuit, kind, now),
       closedCircuit,
@@ -55,13 +55,13 @@ describe('while AWS fails', () => {
     ['disabled', 60, 900],
     ['misconfigured', 60, 900],
   ] as const)('%s: the next call %i s later, at most %i s', (kind, first, longest) => {
-    expect(ms(after(kind, 1).until) - ms(now)).toBe(first * 1_000)
-    expect(ms(after(kind, 20).until) - ms(now)).toBe(longest * 1_000)
+    expect(ms(afterCalls(kind, 1).until) - ms(now)).toBe(first * 1_000)
+    expect(ms(afterCalls(kind, 20).until) - ms(now)).toBe(longest * 1_000)
   })
 
   test('an answer of any kind ends it', () => {
-    expect(afterCall(after('no_answer', 3), 'answered', now)).toEqual(closedCircuit)
-    expect(afterCall(after('no_answer', 3), 'refused', now)).toEqual(closedCircuit)
+    expect(afterCall(afterCalls('no_answer', 3), 'answered', now)).toEqual(closedCircuit)
+    expect(afterCall(afterCalls('no_answer', 3), 'refused', now)).toEqual(closedCircuit)
   })
 
   const hour = (name: string) => sealed(record(name))
