@@ -9,12 +9,6 @@ import { giveUp, isPastDeadline, mayBeBilled } from './give-up.ts'
 import { evolveRecord, type MeteringRecord } from './record.ts'
 import type { MeteringRules } from './rules.ts'
 
-/** A record with the number of an attempt to send it. */
-export interface Attempted {
-  readonly record: MeteringRecord
-  readonly attempt: number
-}
-
 /** How an attempt ended for one record; `none`: AWS may or may not have taken it. */
 export type AttemptEnd =
   | { readonly kind: 'accepted'; readonly meteringRecordId: string }

@@ -35,10 +35,10 @@ type SealedData = MeteringDataOf<'RecordSealed'>
  * Milliseconds between the end of a licence and the sealing of its running hour. An attempt whose outcome nobody knew
  * at the end has become a standing doubt by then (attempt.ts: 8 s) and holds the seal back until it is settled.
  */
-export const doubtsSettleMs = 30_000
+const doubtsSettleMs = 30_000
 
 /** AWS takes a 32-bit integer. */
-export const largestQuantity = 2_147_483_647
+const largestQuantity = 2_147_483_647
 
 /** Seals every open record that is due, and each judged hour without calls as a zero where heartbeats are on. */
 export function decideSeals(books: CustomerBooks, context: SealContext): MeteringEvent[] {
@@ -61,7 +61,7 @@ export const decideAdjustments = ({ meter, adjustments }: CustomerBooks, now: st
       data: { customerId: meter.customerId, occurredAt: now, recordId, yearMonth, detectionId, revision, quantity: -1 },
     }))
 
-export const isOverflow = ({ recordId }: Pick<MeteringRecord, 'recordId'>): boolean =>
+const isOverflow = ({ recordId }: Pick<MeteringRecord, 'recordId'>): boolean =>
   recordId.endsWith('|no_hour_left')
 
 const isDue = (record: MeteringRecord, meter: CustomerMeter, context: SealContext): boolean =>
