@@ -119,7 +119,7 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
 
   const ended = run().catch(asError)
   ended.then((error) => {
-    if (error !== null) onAlarm('metering_feed_ended', error.message, { error })
+    if (error !== null) onAlarm('metering_feed_ended', error.message, { err: error })
   })
   return {
     lag: () => ({ active: leading, waiting, folded, lastItemAt, failures, stopped: [] }),

@@ -4,9 +4,7 @@
  * handler may go on after its partition was given away, so whoever folds looks at Postgres's offset under its lock.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
-import type { Fed } from '../relay/feed.ts'
-import { parseMessage, UnreadableMessage } from '../relay/messages.ts'
+import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import { billingTopic, type KafkaSettings, kafkaClient } from '../relay/topic.ts'
 import type { Alarms } from './alarms.ts'
 import {
@@ -19,6 +17,7 @@ import {
   type StoppedPartition,
 } from './feed.ts'
 import { foldSlice } from './fold-slice.ts'
+import { offsetOf, readItems } from './kafka-items.ts'
 import { type Extent, type Placement, placementsOf, sentenceOf } from './kafka-place.ts'
 import type { MeteringTables } from './tables.ts'
 
@@ -106,7 +105,8 @@ export function startKafkaFeed(options: KafkaFeedOptions): MeteringFeed {
   function goOn(consumer: Consumer, placement: Placement): void {
     const { partition, offset, lost, found, extent } = placement
     if (lost !== null) {
-      onAlarm(`metering_${lost}_lost`, `${topic} ${sentenceOf(placement)}`, { topic, partition, found, ...extent })
+      const fields = { topic, partition, found: `${found}`, low: `${extent.low}`, high: `${extent.high}` }
+      onAlarm(`metering_${lost}_lost`, `${topic} ${sentenceOf(placement)}`, fields)
     }
     if (lost === null && stopped.get(partition)?.offset === offset) return
     stopped.delete(partition)
@@ -120,7 +120,7 @@ export function startKafkaFeed(options: KafkaFeedOptions): MeteringFeed {
     readings.delete(partition)
     stopped.set(partition, { partition, offset, reason: error.message })
     const message = `${topic} partition ${partition} stops at offset ${offset}: ${error.message}`
-    onAlarm('metering_partition_stopped', message, { topic, partition, offset, error })
+    onAlarm('metering_partition_stopped', message, { topic, partition, offset: `${offset}`, err: error })
   }
 
   async function readBatch(
@@ -140,7 +140,7 @@ export function startKafkaFeed(options: KafkaFeedOptions): MeteringFeed {
     const isOurs = () => isRunning() && !isStale() && !signal.aborted && readings.get(partition) === reading
     for (let from = 0; from < messages.length; from += maxSlice) {
       if (!isOurs()) return
-      const { fed, unreadable } = parse(partition, messages.slice(from, from + maxSlice))
+      const { fed, unreadable } = readItems(partition, messages.slice(from, from + maxSlice))
       const slice = await foldSlice(partition, fed, { consume, heartbeat, signal, onTrouble: trouble })
       const last = fed[slice.folded - 1]
       if (last !== undefined) {
@@ -241,7 +241,7 @@ export function startKafkaFeed(options: KafkaFeedOptions): MeteringFeed {
 
   const ended = run().catch(asError)
   ended.then((error) => {
-    if (error !== null) onAlarm('metering_feed_ended', error.message, { error })
+    if (error !== null) onAlarm('metering_feed_ended', error.message, { err: error })
   })
   return {
     lag() {
@@ -265,25 +265,6 @@ export function startKafkaFeed(options: KafkaFeedOptions): MeteringFeed {
     },
   }
 }
-
-/** Everything up to the first message that cannot be read. */
-function parse(
-  partition: number,
-  messages: readonly KafkaMessage[],
-): { fed: Fed[]; unreadable: UnreadableMessage | null } {
-  const fed: Fed[] = []
-  for (const message of messages) {
-    try {
-      fed.push({ item: parseMessage({ ...message, partition }), offset: BigInt(message.offset) })
-    } catch (thrown) {
-      if (thrown instanceof UnreadableMessage) return { fed, unreadable: thrown }
-      throw thrown
-    }
-  }
-  return { fed, unreadable: null }
-}
-
-const offsetOf = ({ offset }: Fed): bigint => offset ?? 0n
 
 async function extentsOf(kafka: Kafka, topic: string): Promise<Map<number, Extent>> {
   const admin = kafka.admin()

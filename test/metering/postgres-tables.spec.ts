@@ -89,5 +89,7 @@ test('the questions of the leader use an index on large tables', async () => {
   const { rows } = await pool.query<{ 'QUERY PLAN': string }>(
     "explain select * from metering.records where submission = 'due' and state in ('sealed', 'unknown') order by deadline, record_id limit 100",
   )
-  expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('Index Scan using records_deadline')
+  const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+  expect(plan).toContain('Index Scan')
+  expect(plan).not.toContain('Seq Scan')
 })
