@@ -27,6 +27,8 @@ export function differences(
   billed: readonly BilledUsage[],
   /** The UTC month that still runs: those before it must be closed, with nothing that waits. */
   running: string,
+  /** METERING_GRACE in milliseconds. */
+  graceMs: number,
 ): Lines {
   const found: Lines = []
   const customers = new Set(
@@ -44,6 +46,7 @@ export function differences(
       else if (record.attempts > 0) maybe.push(record)
     }
   }
+  checkSealedShort(events, graceMs, found)
   checkBill(accepted, maybe, billed, found)
   return found
 }
@@ -165,6 +168,30 @@ function checkRecord(
   }
   if (timestamp.slice(0, 13) !== hour.slice(0, 13) || hour.slice(0, 7) !== yearMonth) {
     found.push(`${recordId}: hour ${hour}, month ${yearMonth}, told to AWS as ${timestamp}`)
+  }
+}
+
+/**
+ * A call that came too late for its hour's seal stands in the log behind a tick that had passed the hour and the grace:
+ * before that tick nobody could know the hour to be complete, so nobody may have sealed it.
+ */
+function checkSealedShort(events: readonly StoredEvent[], graceMs: number, found: Lines): void {
+  const seals = new Map<string, MeteringDataOf<'RecordSealed'>>()
+  for (const { type, data } of events) {
+    if (type !== 'RecordSealed') continue
+    const seal = data as MeteringDataOf<'RecordSealed'>
+    seals.set(seal.recordId, seal)
+  }
+  let ticked = ''
+  for (const { type, data, revision } of events) {
+    if (type === 'Tick') ticked = (data as { occurredAt: string }).occurredAt
+    if (type !== 'DetectionSucceeded') continue
+    const { bucketKey, funding } = data as DataOf<'DetectionSucceeded'>
+    const seal = seals.get(bucketKey)
+    if (funding !== 'overage' || seal?.cause !== 'hour_over' || seal.throughRevision >= Number(revision)) continue
+    if (Date.parse(ticked || '1970-01-01') < Date.parse(seal.hour) + 3_600_000 + graceMs) {
+      found.push(`${bucketKey} was sealed short: revision ${revision} was in the log before the hour was complete`)
+    }
   }
 }
 

@@ -392,7 +392,7 @@ export async function simulate(seed: number): Promise<Run> {
   await Promise.all(lives)
 
   const events = store.all()
-  const found = [...broken, ...differences(events, [...aws.state.billed.values()], now().slice(0, 7))]
+  const found = [...broken, ...differences(events, [...aws.state.billed.values()], now().slice(0, 7), rules.graceMs)]
   if (doubts.rows.size > 0) found.push('a doubt stands though everything healed')
   found.push(...(await rebuildDifferences(tables)))
 
