@@ -68,8 +68,8 @@ export async function anchorAfter(
   }
   const taken = choice.takeNow === undefined ? null : anchoredPoint(await choice.takeNow(), customerId)
   const point = taken ?? partial
-  if (point === null) throw new NotAnchoredYet(`Nothing of ${month} is anchored yet; an anchor is taken once a day.`)
-  return point
+  if (point !== null && customerHead(point).revision >= place.from) return point
+  throw new NotAnchoredYet(`Nothing of ${month} is anchored yet; an anchor is taken once a day.`)
 }
 
 async function trusted({ publicKey, onBadAnchor }: AnchorChoice, { path }: AnchorFile): Promise<Anchor | null> {

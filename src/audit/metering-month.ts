@@ -45,7 +45,10 @@ export function meteringMonth(customerId: string, month: string) {
     return through !== undefined && through < revision
   }
 
-  /** The record of an overage call: its own hour's, or the first of the month after it that was not sealed yet. */
+  /**
+   * The record of an overage call: its own hour's, or the first after it in the month that was not sealed without it,
+   * or what the month keeps for calls that found no hour.
+   */
   function recordOf(bucketKey: string, revision: number): string {
     const at = bucketKey.lastIndexOf('|')
     const [before, hour] = [bucketKey.slice(0, at), bucketKey.slice(at + 1)]
@@ -56,7 +59,10 @@ export function meteringMonth(customerId: string, month: string) {
       const recordId = `${before}|${key}`
       if (!isSealedBefore(recordId, revision)) return recordId
     }
-    return `${before}|${month}|no_hour_left`
+    for (let number = 1; ; number++) {
+      const recordId = `${before}|${number === 1 ? month : `${month}.${number}`}|no_hour_left`
+      if (!isSealedBefore(recordId, revision)) return recordId
+    }
   }
 
   function close(data: Closed): string[] {

@@ -11,7 +11,7 @@ export interface AuditedRecord {
   readonly state: RecordState
 }
 
-/** UTC month of a record's id: `…|2026-01-31T13Z`, or `…|2026-01|no_hour_left` for what found no open hour. */
+/** UTC month of a record's id: `…|2026-01-31T13Z`; `…|2026-01|no_hour_left`, `…|2026-01.2|no_hour_left` and so on for what found no hour. */
 export function monthOfRecord(recordId: string): string {
   const parts = recordId.split('|')
   return (parts.at(-1) === 'no_hour_left' ? parts.at(-2) : parts.at(-1))?.slice(0, 7) ?? ''
@@ -34,7 +34,7 @@ export function recordRules(customerId: string, month: string) {
     books.set(recordId, { seal: data, record: evolveRecord(record, { type: 'RecordSealed', data }) })
     const into = carriedFrom.reduce((sum, from) => sum + from.quantity, 0)
     const checks: [boolean, string][] = [
-      [recordId === idOf(customerId, licence, data, month), 'its id is not that of its customer, dimension and hour'],
+      [isNamed(data, customerId, licence), 'its id is not that of its customer, dimension and hour'],
       [data.yearMonth === month, `it is of ${data.yearMonth}`],
       [
         quantity === ownQuantity + into,
@@ -99,9 +99,12 @@ export function recordRules(customerId: string, month: string) {
   }
 }
 
-function idOf(customerId: string, licence: string, { dimension, hour, cause }: Seal, month: string): string {
-  const end = cause === 'no_hour_left' ? `${month}|no_hour_left` : `${hour.slice(0, 13)}Z`
-  return `${customerId}|${licence}|${dimension}|${end}`
+function isNamed({ recordId, dimension, hour, cause }: Seal, customerId: string, licence: string): boolean {
+  const begin = `${customerId}|${licence}|${dimension}|`
+  const end = recordId.slice(begin.length)
+  const isEnd =
+    cause === 'no_hour_left' ? /^\d{4}-\d\d(\.\d+)?\|no_hour_left$/.test(end) : end === `${hour.slice(0, 13)}Z`
+  return recordId.startsWith(begin) && isEnd
 }
 
 const sameCarries = (a: Seal['carriedFrom'], b: Seal['carriedFrom']): boolean => {

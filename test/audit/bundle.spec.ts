@@ -1,0 +1,394 @@
+/** A bundle of a full month and every way to tamper with it, before both verifiers. */
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { keyId } from '../../src/audit/anchor.ts'
+import { listAnchors, readAnchor } from '../../src/audit/anchor-files.ts'
+import { type BundleReport, checkBundle } from '../../src/audit/check-bundle.ts'
+import { NotAnchoredYet } from '../../src/audit/choose-anchors.ts'
+import { NothingToExport } from '../../src/audit/export.ts'
+import { eventHash } from '../../src/events/chain.ts'
+import { histories } from '../support/histories.ts'
+import { february } from './february.ts'
+import { havePython, verifyByPython } from './python.ts'
+import { chunksOf, createWorld, type World } from './world.ts'
+
+const python = await havePython()
+
+let world: World
+let customerId: string
+let good: Buffer
+beforeAll(async () => {
+  const made = await february()
+  ;({ world, customerId } = made)
+  good = await world.export(customerId, made.month)
+})
+afterAll(() => world.close())
+
+const faultsOf = ({ differences }: BundleReport) => differences.map(({ where, fault }) => `${where}: ${fault}`)
+
+// biome-ignore lint/suspicious/noExplicitAny: lines are taken apart and put together wrongly on purpose.
+type Line = Record<string, any>
+const linesOf = (bundle: Buffer): Line[] =>
+  bundle
+    .toString()
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+const bundleOf = (lines: readonly Line[]): Buffer =>
+  Buffer.from(lines.map((line) => `${canonicalize(line)}\n`).join(''))
+
+describe('an untouched bundle', () => {
+  test('agrees, and says what it holds', async () => {
+    const { differences, content } = await checkBundle(chunksOf(good, 77), world.publicKey)
+    expect(differences).toEqual([])
+    expect(content).toMatchObject({
+      customerId,
+      month: '2026-02',
+      monthOver: true,
+      closed: true,
+      openCalls: 0,
+      records: 6,
+    })
+    expect(world.troubles).toEqual([])
+    const types = new Set(linesOf(good).map(({ event }) => event?.type))
+    for (const type of ['AdjustmentNoted', 'RecordCarriedForward', 'MonthClosed', 'PlanChanged', 'DetectionVoided']) {
+      expect(types, type).toContain(type)
+    }
+    expect(linesOf(good).some(({ event }) => event?.data.lateQuantity === 1)).toBe(true)
+  })
+
+  test('agrees in Python', { skip: !python }, async () => {
+    expect(await verifyByPython(world.publicKey, [good])).toEqual([[]])
+  })
+
+  test('agrees with anchors that somebody kept, and says when they do not reach it', async () => {
+    const [first, last] = await keptAnchors()
+    for (const kept of [[first], [last], [first, last]]) {
+      const anchors = kept.filter((anchor) => anchor !== undefined)
+      expect((await checkBundle(chunksOf(good), world.publicKey, anchors)).differences).toEqual([])
+      if (python) expect(await verifyByPython(world.publicKey, [good], anchors)).toEqual([[]])
+    }
+    await world.player.play([{ customer: 0, minutes: 60, action: { kind: 'detect', key: undefined } }])
+    const behind = [await world.anchor()]
+    const { differences } = await checkBundle(chunksOf(good), world.publicKey, behind)
+    expect(differences.map(({ where }) => where)).toEqual(['the anchors given'])
+    if (python) expect((await verifyByPython(world.publicKey, [good], behind))[0]).toHaveLength(1)
+  })
+})
+
+const keptAnchors = async () =>
+  Promise.all((await listAnchors(world.anchorDir)).map(({ path }) => readAnchor(path, world.publicKey)))
+
+/** As whoever holds a key would: counts, hashes and signature are right again. */
+function resign(lines: readonly Line[], key: KeyObject = world.privateKey): Line[] {
+  const body = lines.filter(({ part }) => part !== 'manifest')
+  const manifest = structuredClone(lines.find(({ part }) => part === 'manifest')?.manifest)
+  for (const signed of manifest.parts) {
+    const bytes = bundleOf(body.filter(({ part }) => part === signed.part))
+    signed.lines = body.filter(({ part }) => part === signed.part).length
+    signed.bytes = bytes.length
+    signed.sha256 = createHash('sha256').update(bytes).digest('hex')
+  }
+  manifest.key = keyId(createPublicKey(key))
+  const signature = sign(null, Buffer.from(canonicalize(manifest) ?? ''), key).toString('base64')
+  return [...body, { part: 'manifest', manifest, signature }]
+}
+
+/** Hashes the part's events anew, so that their chain is whole from the first of them on. */
+function rechain(lines: Line[], part: 'event' | 'metering'): void {
+  const events = lines.filter((line) => line.part === part).map(({ event }) => event)
+  let prevHash = events[0]?.metadata.prevHash
+  let revision = BigInt(events[0]?.revision ?? 0)
+  for (const event of events) {
+    event.revision = revision.toString()
+    event.metadata.prevHash = prevHash
+    event.metadata.hash = eventHash({ ...event, revision })
+    prevHash = event.metadata.hash
+    revision += 1n
+  }
+}
+
+const first = (lines: Line[], part: string, type?: string): number =>
+  lines.findIndex((line) => line.part === part && (type === undefined || line.event.type === type))
+const at = (lines: Line[], index: number): Line => lines[index] ?? {}
+
+/** What was done, to which lines, and what must be named. Signed again by the holder of the key where it says so. */
+const tamperings: readonly [
+  name: string,
+  tamper: (lines: Line[]) => Line[] | undefined,
+  named: RegExp,
+  byKey?: 'signed',
+][] = [
+  [
+    'an event altered',
+    (lines) =>
+      void Object.assign(at(lines, first(lines, 'event', 'DetectionSucceeded')).event.data, { funding: 'overage' }),
+    /revision 5 \(DetectionSucceeded/,
+  ],
+  [
+    'an event altered',
+    (lines) => void Object.assign(at(lines, first(lines, 'event', 'DetectionVoided')).event.metadata, { actor: 'me' }),
+    /\(DetectionVoided.*hash is not that of its content/,
+    'signed',
+  ],
+  [
+    'an event removed',
+    (lines) => void lines.splice(first(lines, 'event', 'DetectionVoided'), 1),
+    /expected revision/,
+    'signed',
+  ],
+  [
+    'an event inserted',
+    (lines) =>
+      void lines.splice(
+        first(lines, 'event', 'DetectionVoided'),
+        0,
+        structuredClone(at(lines, first(lines, 'event', 'DetectionSucceeded'))),
+      ),
+    /expected revision/,
+    'signed',
+  ],
+  [
+    'two events swapped',
+    (lines) => {
+      const i = first(lines, 'event', 'DetectionSucceeded') + 2
+      return lines.with(i, at(lines, i + 1)).with(i + 1, at(lines, i))
+    },
+    /expected revision/,
+    'signed',
+  ],
+  [
+    'the tail of the events cut off',
+    (lines) => lines.filter(({ part, event }) => part !== 'event' || Number(event.revision) < 24),
+    /it ends at revision 23/,
+    'signed',
+  ],
+  ['the tail of the file cut off', (lines) => lines.slice(0, -3), /it has no manifest/],
+  [
+    'the statement changed',
+    (lines) => void Object.assign(at(lines, first(lines, 'statement')).statement, { overageAmount: '0' }),
+    /^the statement: its? /m,
+    'signed',
+  ],
+  [
+    'a statement line changed',
+    (lines) => void Object.assign(at(lines, first(lines, 'statement')).statement.lines[0], { creditCalls: 99 }),
+    /^the statement: its? /m,
+    'signed',
+  ],
+  [
+    'a metering event altered',
+    (lines) =>
+      void Object.assign(at(lines, first(lines, 'metering', 'RecordAccepted')).event.data, { meteringRecordId: 'x' }),
+    /\(RecordAccepted.*hash is not that of its content/,
+    'signed',
+  ],
+  [
+    'a metering event removed',
+    (lines) => void lines.splice(first(lines, 'metering', 'SubmissionAttempted'), 1),
+    /expected revision/,
+    'signed',
+  ],
+  [
+    'the tail of metering cut off',
+    (lines) => lines.filter(({ event }) => event?.type !== 'MonthClosed' || event.data.yearMonth !== '2026-02'),
+    /metering-.* it ends at revision/,
+    'signed',
+  ],
+  [
+    'a proof changed',
+    (lines) => void at(lines, 0).after.customer.proof.fill('a'.repeat(64)),
+    /anchor after: .*does? not lead to (its|the) root/,
+    'signed',
+  ],
+  [
+    'a head changed',
+    (lines) => void at(lines, 0).after.customer.head.fill('a'.repeat(64), 2),
+    /anchor after: .*does? not lead to (its|the) root/,
+    'signed',
+  ],
+  [
+    'an anchor changed',
+    (lines) => void Object.assign(at(lines, 0).before.anchor, { root: 'a'.repeat(64) }),
+    /anchor before: its signature is wrong/,
+    'signed',
+  ],
+  [
+    'metering said to be absent',
+    (lines) => {
+      const after = at(lines, 0).after
+      after.metering = { absent: { left: after.customer } }
+      return lines.filter(({ part }) => part !== 'metering')
+    },
+    /anchor after: it does not prove that there was no metering/,
+    'signed',
+  ],
+  [
+    'the manifest changed',
+    (lines) => void Object.assign(at(lines, lines.length - 1).manifest, { createdAt: '2026-01-01T00:00:00.000Z' }),
+    /the manifest: its signature is wrong/,
+  ],
+  ['another month in the first line', (lines) => void Object.assign(at(lines, 0), { month: '2026-03' }), /./],
+  ['another spelling of a line', (lines) => lines, /not in canonical form/],
+  ['a line behind the manifest', (lines) => [...lines, at(lines, first(lines, 'event'))], /behind the manifest/],
+]
+
+describe('tampering', () => {
+  const tampered = () =>
+    tamperings.map(([name, tamper, , byKey]) => {
+      const lines = linesOf(good)
+      const changed = tamper(lines) ?? lines
+      const bundle = bundleOf(byKey === 'signed' ? resign(changed) : changed)
+      return name === 'another spelling of a line' ? Buffer.from(bundle.toString().replace('{"', '{ "')) : bundle
+    })
+
+  test.for(tamperings.map(([name, , named, byKey], index) => ({ name, named, index, how: byKey ?? 'unsigned' })))(
+    'is found and named: $name ($how)',
+    async ({ named, index }) => {
+      const bundle = tampered()[index] ?? good
+      expect(faultsOf(await checkBundle(chunksOf(bundle), world.publicKey)).join('\n')).toMatch(named)
+    },
+  )
+
+  test('is found and named by the Python verifier too', { skip: !python }, async () => {
+    const found = await verifyByPython(world.publicKey, tampered())
+    for (const [index, [name, , named]] of tamperings.entries()) {
+      expect(found[index]?.join('\n'), name).toMatch(named)
+    }
+  })
+
+  /** Everything rewritten consistently behind the first anchor: only what was anchored knows better. */
+  const rewritten = (): Line[] => {
+    const lines = linesOf(good)
+    const call = at(
+      lines,
+      lines.findIndex(({ event }) => event?.data.funding === 'overage'),
+    )
+    lines.splice(lines.indexOf(call), 1)
+    rechain(lines, 'event')
+    return lines
+  }
+
+  test('a log rewritten consistently does not lead to its anchored head', async () => {
+    const bundle = bundleOf(resign(rewritten()))
+    expect(faultsOf(await checkBundle(chunksOf(bundle), world.publicKey)).join('\n')).toMatch(/customer-.*: it ends at/)
+    if (python)
+      expect((await verifyByPython(world.publicKey, [bundle]))[0]?.join('\n')).toMatch(/customer-.*: it ends at/)
+  })
+
+  test("another's key is refused, whatever it signed", async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const forged = bundleOf(resign(linesOf(good), privateKey))
+    expect(faultsOf(await checkBundle(chunksOf(forged), world.publicKey))).toEqual([
+      'the manifest: it is signed with another key',
+    ])
+    // Who takes the key out of the bundle's own hands is told of the anchors, which it did not sign.
+    expect(faultsOf(await checkBundle(chunksOf(forged), publicKey)).join('\n')).toMatch(
+      /anchor after: it is signed with another key/,
+    )
+    if (!python) return
+    expect(await verifyByPython(world.publicKey, [forged])).toEqual([['the manifest: it is signed with another key']])
+  })
+})
+
+describe('a metering stream that was rewritten together with its anchor', () => {
+  /** A whole world whose metering stream is forged before it is anchored, by its operator with the real key. */
+  async function forgedMetering(change: (event: Line) => void): Promise<{ bundle: Buffer; publicKey: KeyObject }> {
+    const { world, customerId, month } = await february()
+    const stream = world.store.stream(`metering-${customerId}`) as unknown as Line[]
+    for (const event of stream) change(event)
+    const lines = stream.map((event) => ({ part: 'metering', event }))
+    rechain(lines as Line[], 'metering')
+    for (const event of stream) event.revision = BigInt(event.revision)
+    await world.close()
+    const bundle = await world.export(customerId, month)
+    await world.close()
+    return { bundle, publicKey: world.publicKey }
+  }
+
+  test.for<[string, (event: Line) => void, RegExp]>([
+    [
+      'less than the calls',
+      ({ type, data }) =>
+        type === 'RecordSealed' &&
+        data.ownQuantity === 2 &&
+        Object.assign(data, { ownQuantity: 1, quantity: data.quantity - 1 }),
+      /holds 1 calls, the customer's stream 2/,
+    ],
+    [
+      'another digest',
+      ({ type, data }) => type === 'RecordSealed' && Object.assign(data, { digest: '1'.repeat(64) }),
+      /its digest is not that of its calls/,
+    ],
+    [
+      'a carry of nothing',
+      ({ type, data }) => type === 'RecordCarriedForward' && Object.assign(data, { quantity: 0 }),
+      /carried/,
+    ],
+    [
+      'a void never adjusted',
+      (event) => event.type === 'AdjustmentNoted' && Object.assign(event.data, { yearMonth: '2026-05' }),
+      /was never adjusted/,
+    ],
+    [
+      'an acceptance without an attempt',
+      (event) => event.type === 'RecordAccepted' && Object.assign(event.data, { attempt: 2 }),
+      /attempt.* never made/,
+    ],
+    [
+      'another end of the month',
+      ({ type, data }) => type === 'MonthClosed' && Object.assign(data, { overageCalls: 1 }),
+      /closed with/,
+    ],
+  ])('is found by its own contradictions: %s', async ([, change, named]) => {
+    const { bundle, publicKey } = await forgedMetering((event) => void change(event))
+    expect(faultsOf(await checkBundle(chunksOf(bundle), publicKey)).join('\n')).toMatch(named)
+    if (python) expect((await verifyByPython(publicKey, [bundle]))[0]?.join('\n')).toMatch(named)
+  })
+})
+
+test('bundles of any history agree in both verifiers, whenever anchors were taken', async () => {
+  const run = fc.record({
+    steps: histories({ maxLength: 50 }),
+    anchors: fc.array(fc.nat(49), { maxLength: 5 }),
+    meters: fc.array(fc.record({ step: fc.nat(49), hours: fc.nat(30), send: fc.boolean() }), { maxLength: 8 }),
+  })
+  await fc.assert(
+    fc.asyncProperty(run, async ({ steps, anchors, meters }) => {
+      const world = createWorld()
+      try {
+        for (const [index, step] of steps.entries()) {
+          await world.player.play([step])
+          for (const meter of meters) if (meter.step === index) await world.meter(meter)
+          if (anchors.includes(index)) await world.anchor()
+        }
+        const bundles: Buffer[] = []
+        for (const { id } of world.player.customers()) {
+          for (const month of world.months(id)) bundles.push(await world.export(id, month))
+        }
+        for (const bundle of bundles) expect(faultsOf(await checkBundle(chunksOf(bundle), world.publicKey))).toEqual([])
+        if (python) expect((await verifyByPython(world.publicKey, bundles)).flat()).toEqual([])
+      } finally {
+        await world.close()
+      }
+    }),
+    { numRuns: 25 },
+  )
+}, 120_000)
+
+test('without leave to anchor, a bundle reaches the newest anchor, and there is none before the first', async () => {
+  const world = createWorld()
+  await world.player.play([{ customer: 0, minutes: 0, action: { kind: 'detect', key: undefined } }])
+  const [customer] = world.player.customers()
+  const id = customer?.id ?? ''
+  const takeNow = undefined
+  await expect(world.export(id, '2026-01', { takeNow })).rejects.toThrow(NotAnchoredYet)
+  await expect(world.export(id, '2025-12', { takeNow })).rejects.toThrow(NothingToExport)
+  await world.anchor()
+  await world.player.play([{ customer: 0, minutes: 5, action: { kind: 'detect', key: undefined } }])
+  const report = await checkBundle(chunksOf(await world.export(id, '2026-01', { takeNow })), world.publicKey)
+  expect(report).toMatchObject({ differences: [], content: { events: 5, monthOver: false, closed: false } })
+  await world.close()
+})

@@ -1,0 +1,234 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type Finding, foldWhilePassing, replayMonth, replayStream } from '../../src/audit/replay.ts'
+import { customerStream } from '../../src/events/catalogue.ts'
+import { eventHash } from '../../src/events/chain.ts'
+import type { PositionedEvent } from '../../src/eventstore/store.ts'
+import { createPlayer, histories } from '../support/histories.ts'
+import { createMemoryStore, type MemoryStore } from '../support/memory-store.ts'
+import { allOf } from './world.ts'
+
+async function replayed(store: MemoryStore, customerId: string) {
+  const findings: Finding[] = []
+  const all = await allOf(replayStream(store, customerId, (finding) => findings.push(finding)))
+  return { findings, last: all.at(-1), all }
+}
+
+async function statementOf(store: MemoryStore, customerId: string, month: string) {
+  const findings: Finding[] = []
+  const found = (finding: Finding) => void findings.push(finding)
+  const stream = customerStream(customerId)
+  const { events, statement } = foldWhilePassing(month, replayMonth(store, customerId, month, found), found, stream)
+  for await (const _ of events);
+  return { findings, statement: statement() }
+}
+
+test('the replay of any history is the state that the ledger held after each step, and finds nothing wrong', async () => {
+  await fc.assert(
+    fc.asyncProperty(histories({ maxLength: 60 }), async (steps) => {
+      const store = createMemoryStore()
+      const player = createPlayer(store)
+      for (const step of steps) {
+        await player.play([step])
+        for (const { id, state, head } of player.customers()) {
+          const { findings, last } = await replayed(store, id)
+          expect(findings).toEqual([])
+          expect(last?.state).toEqual(JSON.parse(JSON.stringify(state)))
+          expect([last?.revision, last?.hash]).toEqual([head.revision, head.hash])
+        }
+      }
+      for (const { id, state } of player.customers()) {
+        const { findings, statement } = await statementOf(store, id, state.yearMonth)
+        expect(findings).toEqual([])
+        expect(statement).toMatchObject({ creditCalls: state.creditCalls, overageCalls: state.overageCalls })
+      }
+    }),
+    { numRuns: 40 },
+  )
+})
+
+/** A month with calls, a void, a change of plan and a key. */
+async function month() {
+  const store = createMemoryStore()
+  const player = createPlayer(store, '2026-03-10T08:00:00.000Z')
+  const step = (action: Parameters<typeof player.play>[0][number]['action']) => ({ customer: 1, minutes: 7, action })
+  await player.play([
+    step({ kind: 'capOff' }),
+    ...Array.from({ length: 6 }, (_, i) => step({ kind: 'detect', key: i })),
+    step({ kind: 'void', back: 1 }),
+    step({ kind: 'regenerate', slot: 'primary' }),
+    step({ kind: 'setPlan', plan: 'business', limit: 5 }),
+    step({ kind: 'detect', key: undefined }),
+    step({ kind: 'detect', key: undefined }),
+  ])
+  const [customer] = player.customers()
+  if (customer === undefined) throw new Error('nobody registered')
+  const stream = store.stream(customerStream(customer.id)) as PositionedEvent[]
+  return { store, id: customer.id, stream }
+}
+
+test('the statement has every figure with its place in the log, and amounts without floats', async () => {
+  const { store, id, stream } = await month()
+  const { statement } = await statementOf(store, id, '2026-03')
+  const voided = stream.find(({ type }) => type === 'DetectionVoided')
+  expect(statement).toMatchObject({
+    creditCalls: 5,
+    overageCalls: 2,
+    voidedCalls: 1,
+    sequences: { first: 1, last: 8 },
+    overageAmount: '0.3',
+    digest: { events: stream.length, last: { eventId: stream.at(-1)?.id } },
+  })
+  expect(statement?.changes.map(({ eventId }) => eventId)).toContain(voided?.id)
+  expect(statement?.lines.map(({ plan, first }) => [plan, stream[Number(first.revision)]?.type])).toEqual([
+    ['standard', 'DetectionSucceeded'],
+    ['business', 'DetectionSucceeded'],
+  ])
+})
+
+/** What the chain does not see: an event with all its successors hashed anew. */
+function forge(stream: PositionedEvent[], at: number, change: (data: Record<string, unknown>) => void): void {
+  let { prevHash } = (stream[at] as PositionedEvent).metadata as { prevHash: string }
+  for (const event of stream.slice(at)) {
+    const [data, metadata] = [event.data, event.metadata] as Record<string, unknown>[]
+    if (data === undefined || metadata === undefined) throw new Error('no event')
+    if (event === stream[at]) change(data)
+    metadata.prevHash = prevHash
+    metadata.hash = eventHash({ ...event, data, metadata })
+    prevHash = metadata.hash as string
+  }
+}
+
+const isCall = ({ type }: PositionedEvent) => type === 'DetectionSucceeded'
+
+test.for<[string, (stream: PositionedEvent[]) => number, RegExp]>([
+  [
+    'altered',
+    (stream) => {
+      const at = stream.findIndex(isCall)
+      ;(stream[at]?.data as { funding: string }).funding = 'overage'
+      return at
+    },
+    /its hash is not that of its content/,
+  ],
+  [
+    'removed',
+    (stream) => {
+      const at = stream.findIndex(isCall)
+      stream.splice(at, 1)
+      return at + 1
+    },
+    /expected revision/,
+  ],
+  [
+    'removed, its successors moved up',
+    (stream) => {
+      const at = stream.findIndex(isCall)
+      stream.splice(at, 1)
+      for (const [i, event] of stream.entries()) Object.assign(event, { revision: BigInt(i) })
+      return at
+    },
+    /prevHash is not the hash of the event before it/,
+  ],
+  [
+    'inserted',
+    (stream) => {
+      const at = stream.findIndex(isCall)
+      stream.splice(at, 0, structuredClone(stream[at]) as PositionedEvent)
+      for (const [i, event] of stream.entries()) Object.assign(event, { revision: BigInt(i) })
+      return at + 1
+    },
+    /prevHash is not the hash of the event before it/,
+  ],
+  [
+    'swapped with the next',
+    (stream) => {
+      const at = stream.findIndex(isCall)
+      stream.splice(at, 2, ...(stream.slice(at, at + 2).reverse() as PositionedEvent[]))
+      for (const [i, event] of stream.entries()) Object.assign(event, { revision: BigInt(i) })
+      return at
+    },
+    /prevHash is not the hash of the event before it/,
+  ],
+])('an event that was %s is named', async ([, tamper, fault]) => {
+  const { store, id, stream } = await month()
+  const revision = BigInt(tamper(stream))
+  const { findings } = await replayed(store, id)
+  const found = findings.filter((finding) => finding.revision === revision)
+  expect(found.map((finding) => finding.fault).join('\n')).toMatch(fault)
+  expect(found[0]?.id).toBe(stream.find((event) => event.revision === revision)?.id)
+})
+
+test.for<[string, string, (data: Record<string, unknown>) => void, RegExp]>([
+  [
+    'a number left out',
+    'DetectionSucceeded',
+    (data) => Object.assign(data, { sequence: 2 }),
+    /its number is 2, expected 1/,
+  ],
+  [
+    'another funding',
+    'DetectionSucceeded',
+    (data) => Object.assign(data, { funding: 'overage' }),
+    /it is paid by overage/,
+  ],
+  [
+    'another price',
+    'DetectionSucceeded',
+    (data) => Object.assign(data, { overageUnitPrice: '9' }),
+    /its unit price is 9/,
+  ],
+  ['another plan', 'DetectionSucceeded', (data) => Object.assign(data, { plan: 'free' }), /its plan is free/],
+  ['another month', 'DetectionSucceeded', (data) => Object.assign(data, { yearMonth: '2026-04' }), /billed to 2026-04/],
+  [
+    'a key of nobody',
+    'DetectionSucceeded',
+    (data) => Object.assign(data, { keyId: '99999999-9999-4999-8999-999999999999' }),
+    /was not valid/,
+  ],
+  [
+    'another bucket',
+    'DetectionSucceeded',
+    (data) => Object.assign(data, { bucketKey: `${data.customerId}|none|standard_over|2026-03-10T09Z` }),
+    /its bucket key/,
+  ],
+  [
+    'time that runs back',
+    'HardCapDisabled',
+    (data) => Object.assign(data, { occurredAt: '2026-03-01T00:00:00.000Z' }),
+    /lies before/,
+  ],
+  [
+    'a void of no call',
+    'DetectionVoided',
+    (data) => Object.assign(data, { revision: 1 }),
+    /no such call stands at revision 1/,
+  ],
+  [
+    'more credits than held',
+    'MonthlyCreditsGranted',
+    (data) => Object.assign(data, { monthlyLimit: 99 }),
+    /its monthlyLimit is not/,
+  ],
+  ['a plan from nowhere', 'PlanChanged', (data) => Object.assign(data, { from: 'free' }), /it changes plan free/],
+])('a forgery with a correct chain and %s is named', async ([, type, change, fault]) => {
+  const { store, id, stream } = await month()
+  const at = stream.findIndex((event) => event.type === type)
+  forge(stream, at, change)
+  const { findings } = await replayed(store, id)
+  expect(
+    findings
+      .filter(({ revision }) => revision === BigInt(at))
+      .map((finding) => finding.fault)
+      .join('\n'),
+  ).toMatch(fault)
+})
+
+test('an event that cannot be read is named, and the rest is still looked at', async () => {
+  const { store, id, stream } = await month()
+  const at = stream.findIndex(isCall)
+  forge(stream, at, (data) => delete data.plan)
+  const { findings, all } = await replayed(store, id)
+  expect(findings[0]).toMatchObject({ revision: BigInt(at), fault: expect.stringMatching(/cannot read/) })
+  expect(all).toHaveLength(stream.length - 1)
+})
