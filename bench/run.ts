@@ -2,13 +2,17 @@
 import { benchCommits } from './commits.ts'
 import { benchEventStore } from './eventstore.ts'
 import { benchInference } from './inference.ts'
+import { benchMetering } from './metering.ts'
 import { benchProjections } from './projections.ts'
+import { benchRelay } from './relay.ts'
 
 const benches = {
   inference: benchInference,
   commits: benchCommits,
   eventstore: benchEventStore,
   projections: benchProjections,
+  relay: benchRelay,
+  metering: benchMetering,
 }
 
 const names = Object.keys(benches) as (keyof typeof benches)[]

@@ -36,18 +36,26 @@ const only = (modules: RegExp, allowed: RegExp) =>
 test('only src/eventstore imports the event store client', () => {
   expect(only(/^@eventstore\/|^@grpc\/|^google-protobuf/, /^src\/eventstore\//)).toEqual([])
 })
+test('only the relay and the feed import the Kafka client, only src/marketplace the AWS SDK', () => {
+  expect(only(/^kafkajs$/, /^src\/(relay\/topic|metering\/kafka-(feed|place|items))\.ts$/)).toEqual([])
+  expect(only(/^@aws-sdk\//, /^src\/marketplace\//)).toEqual([])
+})
 test('http imports nothing of Postgres, the event store client or Kafka', () => {
   const found = code
     .filter((file) => file.startsWith('src/http/'))
     .flatMap((file) => importsOf(file).filter((name) => /^(pg|kafkajs|@eventstore\/.*)$/.test(name)))
   expect(found).toEqual([])
 })
-test('events, the decider and its arithmetic do no input or output', () => {
-  const pure = code.filter((file) => /^src\/(events\/|commands\/(customer|state|plans|idempotency)\.ts)/.test(file))
+test('events, deciders, folds and their arithmetic do no input or output', () => {
+  const pure = code.filter((file) =>
+    /^src\/(events\/|commands\/(customer|state|plans|idempotency)\.ts|metering\/(assign|fold|meter|record|rules|seal|answers|give-up|close)\.ts|relay\/feed\.ts|statements\/month\.ts|audit\/(merkle|anchor)\.ts)/.test(
+      file,
+    ),
+  )
   expect(pure.length).toBeGreaterThan(6)
   const impure = pure.flatMap((file) =>
     importsOf(file)
-      .filter((name) => /^(pg|node:(fs|net|http|child_process|timers).*|@eventstore.*|fastify.*)$/.test(name))
+      .filter((name) => /^(pg|kafkajs|node:(fs|net|http|child_process|timers).*|@eventstore.*|fastify.*)$/.test(name))
       .map((name) => `${file} → ${name}`),
   )
   expect(impure).toEqual([])

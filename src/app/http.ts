@@ -77,7 +77,7 @@ export function httpDependencies(parts: HttpParts): Dependencies {
       const lag = runner?.lag()
       const fed = metering.feed?.lag()
       return {
-        ready: !outOfService() && inTime && (await health()) === null,
+        ready: !outOfService() && inTime && (fed?.stopped ?? []).length === 0 && (await health()) === null,
         roles,
         modelSet: inference.set,
         clockOffsetMs: clock.offsetMs(),
