@@ -14,8 +14,11 @@ const absoluteMinutes = { full: 12 * 60, enrolling: 60 }
 const noteSeconds = 30
 
 export interface Sessions {
-  /** The session of a token, which counts as used now; null when there is none or it has ended. */
-  find(token: string): Promise<Session | null>
+  /**
+   * The session of a token; null when there is none or it has ended. It counts as used now, unless nobody is there: a
+   * page that asks for itself again must not keep its session from ending.
+   */
+  find(token: string, options?: { readonly attended: boolean }): Promise<Session | null>
   end(token: string): Promise<void>
   endAll(accountId: string): Promise<void>
 }
@@ -24,7 +27,7 @@ const columns = `s.session_id as "sessionId", s.account_id as "accountId", a.cus
 
 export function createSessions(pool: pg.Pool): Sessions {
   return {
-    async find(token) {
+    async find(token, { attended } = { attended: true }) {
       const { rows } = await pool.query<Session & { stale: boolean }>(
         `select ${columns}, s.seen_at < clock_timestamp() - $2 * interval '1 second' as stale
            from console_sessions s join accounts a using (account_id)
@@ -35,7 +38,7 @@ export function createSessions(pool: pg.Pool): Sessions {
       const [row] = rows
       if (row === undefined) return null
       const { stale, ...session } = row
-      if (stale) {
+      if (stale && attended) {
         await pool.query('update console_sessions set seen_at = clock_timestamp() where session_id = $1', [
           session.sessionId,
         ])

@@ -33,14 +33,14 @@ export interface PageProps {
   readonly notice?: string | null | undefined
   /** Of the service, for the footer. */
   readonly version: string
-  /** Seconds after which a browser without script loads the page anew. */
-  readonly refreshSeconds?: number | undefined
+  /** What a browser without script loads by itself, and after how many seconds. */
+  readonly refresh?: { readonly seconds: number; readonly url: string } | undefined
   /** `narrow` for a single form, as on the way in. */
   readonly width?: 'narrow' | 'wide' | undefined
 }
 
 export function Page(props: PropsWithChildren<PageProps>): Html {
-  const { title, place, signedIn, csrf = '', notice, version, refreshSeconds, width = 'wide', children } = props
+  const { title, place, signedIn, csrf = '', notice, version, refresh, width = 'wide', children } = props
   return (
     <>
       {'<!doctype html>'}
@@ -54,11 +54,11 @@ export function Page(props: PropsWithChildren<PageProps>): Html {
           <link rel="icon" href={icon.url} />
           <link rel="stylesheet" href={stylesheet.url} />
           <script src={script.url} defer />
-          {refreshSeconds === undefined ? (
+          {refresh === undefined ? (
             ''
           ) : (
             <noscript>
-              <meta http-equiv="refresh" content={String(refreshSeconds)} />
+              <meta http-equiv="refresh" content={`${refresh.seconds}; url=${refresh.url}`} />
             </noscript>
           )}
         </head>

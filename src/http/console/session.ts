@@ -1,5 +1,5 @@
 /** The session's cookie, and the hook that finds out who is visiting before any page is made. */
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { StartedSession } from '../../accounts/types.ts'
 import type { ConsoleDependencies } from './context.ts'
 import { createCsrf } from './csrf.ts'
@@ -15,6 +15,11 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 /** Behind TLS a browser takes these cookies from this very host only, and sends them over TLS only. */
 export const isSecure = (publicUrl: string): boolean => publicUrl.startsWith('https:')
 
+/** The script of a page sends a header with what it asks for by itself; a browser without script follows a marked address. */
+function isAttended({ headers, query }: FastifyRequest): boolean {
+  return headers['x-refresh'] === undefined && !(typeof query === 'object' && query !== null && 'refresh' in query)
+}
+
 /** Adds the hooks that fill `request.visit` and refuse forms without their token. */
 export function registerSessions(
   app: FastifyInstance,
@@ -28,7 +33,7 @@ export function registerSessions(
     // The stylesheet and its like are the same for everybody, and are kept by browsers for ever.
     if (request.routeOptions.url?.startsWith('/console/assets/')) return
     const sent = request.cookies[cookie]
-    const session = sent === undefined ? null : await accounts.findSession(sent)
+    const session = sent === undefined ? null : await accounts.findSession(sent, { attended: isAttended(request) })
     const token = session === null ? null : (sent ?? null)
     request.visit = { session, token, csrf: csrf.tokenOf(request, reply, token) }
   })

@@ -93,6 +93,9 @@ export function FirstCallStatus({ firstCallAt }: { readonly firstCallAt: string 
   )
 }
 
+/** Marked, as a load that nobody asked for: it does not keep the session alive. */
+const reload = { seconds: 10, url: '/console/first-call?refresh' }
+
 export function FirstCallPage(props: {
   readonly frame: Omit<PageProps, 'title' | 'place'>
   readonly publicUrl: string
@@ -100,7 +103,7 @@ export function FirstCallPage(props: {
 }): Html {
   const { frame, publicUrl, firstCallAt } = props
   return (
-    <Page {...frame} title="First call" place="keys" refreshSeconds={firstCallAt === null ? 10 : undefined}>
+    <Page {...frame} title="First call" place="keys" refresh={firstCallAt === null ? reload : undefined}>
       <h1>First call</h1>
       <Block title="Three steps">
         <ol>
