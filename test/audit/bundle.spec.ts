@@ -8,7 +8,12 @@ import { listAnchors, readAnchor } from '../../src/audit/anchor-files.ts'
 import { type BundleReport, checkBundle } from '../../src/audit/check-bundle.ts'
 import { NotAnchoredYet } from '../../src/audit/choose-anchors.ts'
 import { NothingToExport } from '../../src/audit/export.ts'
-import { eventHash } from '../../src/events/chain.ts'
+import { freeze } from '../../src/commands/attempt.ts'
+import { type CustomerCommand, decide, isRefusal } from '../../src/commands/customer.ts'
+import { evolve, initialState } from '../../src/commands/state.ts'
+import { customerStream } from '../../src/events/catalogue.ts'
+import { emptyHead, eventHash } from '../../src/events/chain.ts'
+import { registration } from '../support/given.ts'
 import { histories } from '../support/histories.ts'
 import { february } from './february.ts'
 import { havePython, verifyByPython } from './python.ts'
@@ -390,5 +395,30 @@ test('without leave to anchor, a bundle reaches the newest anchor, and there is 
   await world.player.play([{ customer: 0, minutes: 5, action: { kind: 'detect', key: undefined } }])
   const report = await checkBundle(chunksOf(await world.export(id, '2026-01', { takeNow })), world.publicKey)
   expect(report).toMatchObject({ differences: [], content: { events: 5, monthOver: false, closed: false } })
+  await world.close()
+})
+
+test('text of any script is hashed alike in both', { skip: !python }, async () => {
+  const world = createWorld()
+  const id = '22222222-2222-4222-8222-222222222222'
+  const reasons = ['Grüße', '\u2028\u2029', '"\\/\b\t\n\f\r\u0001\u001f\u007f', '𝄞 😀 \uFFFD', '税込み', 'e\u0301']
+  const renewals = reasons.map((reason, n): CustomerCommand => {
+    const licenceArn = `arn:aws:license-manager::1:license:${n}`
+    return { type: 'ChangeLicence', licence: { kind: 'licence', awsAccountId: '123456789012', licenceArn }, reason }
+  })
+  let state = initialState
+  const events = [registration({ customerId: id }), ...renewals].flatMap((command) => {
+    const decision = decide(state, command, world.player.now)
+    if (isRefusal(decision)) throw new Error(decision.message)
+    state = decision.reduce(evolve, state)
+    return decision
+  })
+  const origin = { correlationId: 'text', causationId: 'text', actor: 'operator' }
+  const caused = events.map((event) => ({ event, origin }))
+  await world.store.send(freeze(customerStream(id), emptyHead, caused).attempt, 1_000)
+  const bundle = await world.export(id, '2026-01')
+  expect(bundle.toString()).toContain('Grüße')
+  expect((await checkBundle(chunksOf(bundle), world.publicKey)).differences).toEqual([])
+  expect(await verifyByPython(world.publicKey, [bundle])).toEqual([[]])
   await world.close()
 })
