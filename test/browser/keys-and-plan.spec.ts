@@ -127,7 +127,7 @@ describe.skipIf(!there).each(modes)('the plan $mode', ({ script }) => {
     const { person, page } = await enter({ limit: 2 }, script)
     for (let i = 0; i < 3; i++) expect(await statusOfCall(person)).toBe(200)
     await follow(page, 'Usage and statements')
-    await page.getByRole('link', { name: /^Statement of \w+ \d{4}$/ }).click()
+    await page.getByRole('link', { name: /^Show the statement of/ }).click()
     const text = await mainText(page)
     expect(text).toContain('$0.15')
     expect(text).toContain(person.email)

@@ -19,7 +19,7 @@ export async function faultsOf(page: Page, name: string): Promise<string[]> {
   for (const size of widths) {
     await page.setViewportSize(size)
     for (const colorScheme of schemes) {
-      await page.emulateMedia({ colorScheme })
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
       // The structure of a page does not depend on its colours: in the dark only they are looked at.
       const options = {
         resultTypes: ['violations'],

@@ -79,7 +79,7 @@ export function UsagePage(props: {
                   <td class="links">
                     <a
                       href={`/console/usage/${totals.month}/statement`}
-                      aria-label={`Statement of ${monthText(totals.month)}`}
+                      aria-label={`Show the statement of ${monthText(totals.month)}`}
                     >
                       Show
                     </a>{' '}
