@@ -1,7 +1,7 @@
 /** The composition root: reads the settings, builds the dozen objects by hand, starts the roles, stops in order. */
 import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
-import { openConsole, openMail } from './app/console.ts'
+import { openConsole, openMail, publicUrlOf } from './app/console.ts'
 import { httpDependencies } from './app/http.ts'
 import { startLeaders } from './app/leaders.ts'
 import { marketplacePages, openMarketplace } from './app/marketplace.ts'
@@ -87,7 +87,9 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
       : undefined
     if (runner !== undefined) undo.push(['projections', () => runner.stop()])
     undo.push(['ledgers', () => system.ledgers.drained()])
-    const leaders = startLeaders(system, log)
+    const mail = openMail(config, log)
+    undo.push(['mail', async () => mail.close()])
+    const leaders = startLeaders({ system, mail, publicUrl: publicUrlOf(config), log })
     undo.push(['leaders', () => leaders.stop()])
     const marketplace = openMarketplace(system, log)
     const metering = await startMeteringRoles({ config, roles, system, marketplace, log })
@@ -107,8 +109,6 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
         spoofThreshold: config.SPOOF_THRESHOLD,
       })
       undo.push(['inference', () => inference.close()])
-      const mail = openMail(config, log)
-      undo.push(['mail', async () => mail.close()])
       const pages = openConsole({ config, system, mail, secretsKey, log })
       undo.push(['console', () => pages.close()])
       const landing = marketplacePages({ config, system, marketplace, mail, secretsKey })

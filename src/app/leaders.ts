@@ -1,10 +1,13 @@
 /**
- * What one process at a time does unprompted: settle attempts in doubt, and open the new month of idle customers.
+ * What one process at a time does unprompted: settle attempts in doubt, open the new month of idle customers, and write
+ * to customers about their usage.
  * Any process may; an advisory lock says which one does. Two at once would do no harm (expected revisions decide).
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { keepAlerting } from '../alerts/run.ts'
 import { monthOf } from '../commands/plans.ts'
+import type { Mail } from '../mail/mail.ts'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
 import { customersToOpen } from '../readmodels/customers.ts'
 import type { System } from './system.ts'
@@ -14,8 +17,15 @@ const lookAtClockEveryMs = 5_000
 const openEveryMs = 3_600_000
 const opensAtOnce = 16
 
-/** Starts in the background; resolves the returned promise's `stop` when neither duty is at work any more. */
-export function startLeaders(system: System, log: Logger): { stop(): Promise<void> } {
+export interface Leaders {
+  readonly system: System
+  readonly mail: Mail
+  readonly publicUrl: string
+  readonly log: Logger
+}
+
+/** Starts in the background; the promise of `stop` resolves when no duty is at work any more. */
+export function startLeaders({ system, mail, publicUrl, log }: Leaders): { stop(): Promise<void> } {
   const stopping = new AbortController()
   const onError = (error: unknown) => log.warn({ err: error }, 'the session of the leader broke')
   const work = holdAdvisoryLock(
@@ -23,7 +33,12 @@ export function startLeaders(system: System, log: Logger): { stop(): Promise<voi
     'liveness:housekeeping',
     stopping.signal,
     async (lost) => {
-      await Promise.all([keepSettling(system, log, lost), keepOpening(system, log, lost)])
+      const { pool, databaseUrl, clock } = system
+      await Promise.all([
+        keepSettling(system, log, lost),
+        keepOpening(system, log, lost),
+        keepAlerting({ pool, databaseUrl, clock, mail, publicUrl, log }, lost),
+      ])
     },
     onError,
   )
