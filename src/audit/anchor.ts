@@ -10,9 +10,10 @@ import { inclusionProof, leafHash, merkleRoot, rootFromProof } from './merkle.ts
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const decimal = z.string().regex(/^\d+$/)
-const headSchema = z.tuple([z.string().min(1), decimal, sha256])
+const stream = z.string().min(1)
+const headSchema = z.union([z.tuple([stream, decimal, sha256]), z.tuple([stream, z.literal('-1'), z.literal('')])])
 
-/** [stream, revision of its last event in decimal, that event's hash] */
+/** [stream, revision of its last event in decimal, that event's hash]; '-1' and '' for a stream without events */
 export type AnchoredHead = z.infer<typeof headSchema>
 
 /** What is signed. */
@@ -22,7 +23,7 @@ export const statementSchema = z.strictObject({
   through: z.iso.datetime({ precision: 3 }),
   /** Place of the tick in $all. */
   position: z.strictObject({ commit: decimal, prepare: decimal }),
-  /** How many streams the tree holds. */
+  /** How many heads the tree holds. */
   streams: z.int().min(1),
   root: sha256,
   /** SHA-256 of the public key's SPKI DER: which key signed. */

@@ -15,14 +15,11 @@ export const yearMonthSchema = z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/)
 
 /** A head with its way to the root of the anchor beside it. */
 const memberSchema = inclusionSchema.omit({ anchor: true })
-/** That a stream is not in the anchor: the two heads between which it would have to stand, one of them at the ends. */
-const absenceSchema = z.strictObject({ left: memberSchema.optional(), right: memberSchema.optional() })
-
 /** One anchor, and what it knew of the customer. */
 export const anchoredPointSchema = z.strictObject({
   anchor: signedSchema,
   customer: memberSchema,
-  metering: z.union([z.strictObject({ present: memberSchema }), z.strictObject({ absent: absenceSchema })]),
+  metering: memberSchema,
 })
 
 /** An event as it is stored; the revision is a decimal string. */
@@ -64,7 +61,6 @@ export const lineSchema = z.discriminatedUnion('part', [
 
 export type AnchoredPoint = z.infer<typeof anchoredPointSchema>
 export type Member = z.infer<typeof memberSchema>
-export type Absence = z.infer<typeof absenceSchema>
 export type BundledEvent = z.infer<typeof bundledEventSchema>
 export type Manifest = z.infer<typeof manifestSchema>
 export type BundleLine = z.infer<typeof lineSchema>

@@ -24,7 +24,7 @@ export class NothingToExport extends Error {
 export interface ExportSource extends Omit<AnchorChoice, 'store' | 'publicKey'> {
   readonly store: Pick<EventStore, 'readForward' | 'readBackward'>
   readonly signingKey: KeyObject
-  /** Whether to take an anchor of its own, `takeNow` says (choose-anchors.ts). */
+  /** For the manifest's `createdAt`. ISO 8601. */
   readonly now: () => string
 }
 

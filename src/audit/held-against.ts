@@ -8,7 +8,10 @@ import type { Finding } from './replay.ts'
  * knew and the log no longer holds.
  */
 export function heldAgainst(anchor: Anchor) {
-  const unmet = new Map(anchor.heads.map(([stream, revision, hash]) => [stream, { revision: BigInt(revision), hash }]))
+  const anchored = anchor.heads.map(
+    ([stream, revision, hash]) => [stream, { revision: BigInt(revision), hash }] as const,
+  )
+  const unmet = new Map(anchored.filter(([, { revision }]) => revision >= 0n))
   /** Stream → revision of the last event that went by. */
   const seen = new Map<string, bigint>()
   return {

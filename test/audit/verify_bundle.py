@@ -91,19 +91,9 @@ def point_faults(point, customer, metering, key):
     fault = key.fault(without(anchor, "signature"), anchor["signature"])
     if fault:
         return [fault]
-    faults = []
-    members = [(point["customer"], customer)]
-    if "present" in point["metering"]:
-        members.append((point["metering"]["present"], metering))
-    else:
-        absent = point["metering"]["absent"]
-        left, right = absent.get("left"), absent.get("right")
-        members += [(side, None) for side in (left, right) if side]
-        ordered = (not left or left["head"][0] < metering) and (not right or right["head"][0] > metering)
-        if not ordered or (left["index"] if left else -1) + 1 != (right["index"] if right else anchor["streams"]):
-            faults.append("it does not prove that there was no " + metering)
+    faults, members = [], [(point["customer"], customer), (point["metering"], metering)]
     for member, stream in members:
-        if stream and member["head"][0] != stream:
+        if member["head"][0] != stream:
             faults.append("it proves the head of %s, not that of %s" % (member["head"][0], stream))
         if root_by_proof(member, anchor["streams"]) != anchor["root"]:
             faults.append("the head of %s does not lead to its root" % member["head"][0])
@@ -613,11 +603,9 @@ def commit_of(point):
 
 
 def point_heads(point):
-    heads = [(-1, ""), (-1, "")]
-    if point:
-        members = [point["customer"], point["metering"].get("present")]
-        heads = [(int(m["head"][1]), m["head"][2]) if m else (-1, "") for m in members]
-    return heads
+    if not point:
+        return [(-1, ""), (-1, "")]
+    return [(int(revision), digest) for _, revision, digest in (point[name]["head"] for name in ("customer", "metering"))]
 
 
 def main(arguments):
