@@ -1,6 +1,7 @@
 /** The composition root: reads the settings, builds the dozen objects by hand, starts the roles, stops in order. */
 import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
+import { startAnchors } from './app/anchors.ts'
 import { openConsole, openMail, publicUrlOf } from './app/console.ts'
 import { httpDependencies } from './app/http.ts'
 import { startLeaders } from './app/leaders.ts'
@@ -61,7 +62,7 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
   try {
     const stack = await startStack(config, log)
     undo.push(['the servers', () => stack.stop()])
-    const { secretsKey } = await secretsOf(config)
+    const { secretsKey, auditSigningKey } = await secretsOf(config)
     await prepareDatabase(stack.databaseUrl)
     const system = await openSystem({ ...stack, ...options })
     undo.push(['connections', () => system.close()])
@@ -91,6 +92,10 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
     undo.push(['mail', async () => mail.close()])
     const leaders = startLeaders({ system, mail, publicUrl: publicUrlOf(config), log })
     undo.push(['leaders', () => leaders.stop()])
+    if (roles.includes('metering')) {
+      const anchors = startAnchors(config, system, auditSigningKey, log)
+      undo.push(['anchors', () => anchors.stop()])
+    }
     const marketplace = openMarketplace(system, log)
     const metering = await startMeteringRoles({ config, roles, system, marketplace, log })
     undo.push(['metering', () => metering.stop()])
