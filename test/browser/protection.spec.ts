@@ -108,6 +108,13 @@ describe.skipIf(!there)('a session', () => {
     expect(await seen()).toBeGreaterThan(1_000)
   })
 
+  test('is known at an address where there is nothing too', async () => {
+    const { page } = await onPlan()
+    expect((await page.goto('/console/nothing'))?.status()).toBe(404)
+    await page.getByRole('link', { name: 'Go to the overview' }).click()
+    expect(await page.getByRole('heading', { name: 'Overview' }).count()).toBe(1)
+  })
+
   test('that is missing or has ended is 403 to a program, in the common structure', async () => {
     const page = await visitor(stage.url)
     const answer = await page.context().request.get('/console/dashboard', { headers: json })

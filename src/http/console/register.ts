@@ -37,6 +37,10 @@ const headers = {
 /** A year. */
 const strictTransport = 'max-age=31536000'
 
+async function nothingHere(): Promise<never> {
+  throw new ApiError('not_found', 'There is nothing at this address.')
+}
+
 export async function registerConsole(
   app: FastifyInstance,
   { deps }: { readonly deps: ConsoleDependencies & ConsolePagesDependencies },
@@ -60,15 +64,9 @@ export async function registerConsole(
   const cookies = registerSessions(app, deps)
   registerIdentity(app, deps, cookies)
   registerPages(app, deps)
-  // Unknown addresses below /console end as pages too.
-  await app.register(
-    async (scope) => {
-      scope.setNotFoundHandler(() => {
-        throw new ApiError('not_found', 'There is nothing at this address.')
-      })
-    },
-    { prefix: '/console' },
-  )
+  // Unknown addresses below /console end as pages too. To read one is a route: who is signed in stays so in its frame.
+  app.get('/console/*', nothingHere)
+  await app.register(async (scope) => void scope.setNotFoundHandler(nothingHere), { prefix: '/console' })
 
   async function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const error =

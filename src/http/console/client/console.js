@@ -20,6 +20,13 @@ for (const button of document.querySelectorAll('button[data-copy]')) {
   })
 }
 
+// The row of places on a phone begins where the reader is. Only the row moves: the page stays where it was.
+const place = document.querySelector('.places [aria-current]')
+if (place !== null) {
+  const row = place.closest('.places')
+  row.scrollLeft = place.offsetLeft - row.offsetLeft - (row.clientWidth - place.offsetWidth) / 2
+}
+
 // Print buttons.
 for (const button of document.querySelectorAll('button[data-print]')) {
   button.hidden = false

@@ -57,8 +57,8 @@ export function LinkPage(props: {
     <Page {...frame} title={title}>
       <h1 safe>{title}</h1>
       <p>
-        {activation ? 'Step 1 of 3: choose a password for ' : 'Step 1 of 2: enter the password of '}
-        <strong safe>{email}</strong>.
+        {activation ? 'Choose a password for ' : 'Enter the password of '}
+        <strong safe>{email}</strong>. Then you set up an authenticator app{activation ? ' and get your API keys' : ''}.
       </p>
       {faults.form === undefined ? '' : <Notice kind="stopped" text={faults.form} />}
       <Form action={action} csrf={frame.csrf} class="block">
@@ -106,7 +106,9 @@ export function EnrolPage(props: {
         <p>
           <code id="totp-secret" safe>
             {grouped(pending.secret)}
-          </code>{' '}
+          </code>
+        </p>
+        <p>
           <button type="button" class="quiet" data-copy="totp-secret" hidden>
             Copy key
           </button>
