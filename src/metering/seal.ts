@@ -61,8 +61,7 @@ export const decideAdjustments = ({ meter, adjustments }: CustomerBooks, now: st
       data: { customerId: meter.customerId, occurredAt: now, recordId, yearMonth, detectionId, revision, quantity: -1 },
     }))
 
-const isOverflow = ({ recordId }: Pick<MeteringRecord, 'recordId'>): boolean =>
-  recordId.endsWith('|no_hour_left')
+const isOverflow = ({ recordId }: Pick<MeteringRecord, 'recordId'>): boolean => recordId.endsWith('|no_hour_left')
 
 const isDue = (record: MeteringRecord, meter: CustomerMeter, context: SealContext): boolean =>
   isTime(record, meter, context) && quantityOf(record) <= largestQuantity
