@@ -26,7 +26,7 @@ export function giveUp(
   if (record.sealed === null || mayBeBilled(record)) return null
   const { customerId, recordId } = record
   const of = { customerId, occurredAt: now, recordId }
-  if (saidLast(record, 'not_subscribed')) {
+  if (record.lastAnswer?.startsWith('not_subscribed')) {
     return { type: 'RecordUnbillable', data: { ...of, reason: 'not_subscribed' } }
   }
   const toRecordId = carryTarget(record, books, now, rules)
@@ -44,7 +44,7 @@ function carryTarget(
   const { licence, ended } = meter.state
   const allowed = rules.carryForward && rules.submit && record.sealed !== null && record.sealed.quantity > 0
   const runs = licenceIdentity(licence) === record.licence && ended?.licence !== record.licence
-  if (!allowed || !runs || !wasSurelyNotTaken(record)) return null
+  if (!allowed || !runs || record.objected) return null
 
   const states = new Map(records.map(({ recordId, state }) => [recordId, state]))
   const key = parseBucketKey(record.recordId)
@@ -54,13 +54,3 @@ function carryTarget(
   }
   return null
 }
-
-/** Never sent, or every answer said that AWS did not take it: for a reason that is not the record's own, or its age. */
-const wasSurelyNotTaken = (record: MeteringRecord): boolean =>
-  record.lastAnswer === null ||
-  ['unprocessed', 'throttled', 'batch_refused', 'TimestampOutOfBoundsException'].some((answer) =>
-    saidLast(record, answer),
-  )
-
-const saidLast = ({ lastAnswer }: MeteringRecord, answer: string): boolean =>
-  lastAnswer === answer || lastAnswer?.startsWith(`${answer}:`) === true

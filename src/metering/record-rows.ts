@@ -39,6 +39,7 @@ export type RecordColumns = {
   last_attempt_at: Date | null
   unanswered: boolean
   doubtful: boolean
+  objected: boolean
   last_answer: string | null
   metering_record_id: string | null
   carried_to: string | null
@@ -62,6 +63,7 @@ export function recordOfRow(row: RecordColumns): MeteringRecord {
     lastAttemptAt: instantOrNull(row.last_attempt_at),
     unanswered: row.unanswered,
     doubtful: row.doubtful,
+    objected: row.objected,
     lastAnswer: row.last_answer,
     meteringRecordId: row.metering_record_id,
     carriedTo: row.carried_to,
@@ -117,6 +119,7 @@ const upsertRecords = upsert('metering.records', ['record_id'], {
   last_attempt_at: 'timestamptz',
   unanswered: 'boolean',
   doubtful: 'boolean',
+  objected: 'boolean',
   last_answer: 'text',
   metering_record_id: 'text',
   carried_to: 'text',
@@ -154,6 +157,7 @@ export const saveRecords = (records: readonly MeteringRecord[]): Statement[] =>
       last_attempt_at: record.lastAttemptAt,
       unanswered: record.unanswered,
       doubtful: record.doubtful,
+      objected: record.objected,
       last_answer: record.lastAnswer,
       metering_record_id: record.meteringRecordId,
       carried_to: record.carriedTo,

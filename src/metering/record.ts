@@ -59,6 +59,8 @@ export interface MeteringRecord {
   readonly unanswered: boolean
   /** Some attempt was never answered, or with a 5xx: AWS may hold this record. Only an acceptance clears it. */
   readonly doubtful: boolean
+  /** AWS objected to the record itself at some attempt, whatever it said later: its quantity is never carried. */
+  readonly objected: boolean
   /** What AWS said last, in its words. */
   readonly lastAnswer: string | null
   readonly meteringRecordId: string | null
@@ -82,6 +84,7 @@ export function newRecord(
     lastAttemptAt: null,
     unanswered: false,
     doubtful: false,
+    objected: false,
     lastAnswer: null,
     meteringRecordId: null,
     carriedTo: null,
@@ -117,6 +120,7 @@ export function evolveRecord(record: MeteringRecord, event: OfRecord): MeteringR
         ...record,
         unanswered: false,
         doubtful: record.doubtful || answer === 'server_error',
+        objected: record.objected || answer === 'not_subscribed',
         lastAnswer: detail === '' ? answer : `${answer}: ${detail}`,
       })
     }
@@ -137,6 +141,8 @@ export function evolveRecord(record: MeteringRecord, event: OfRecord): MeteringR
         ...record,
         state: 'refused',
         unanswered: false,
+        // DuplicateRecord: AWS bills that hour already. Too old is no objection: a younger hour can be billed.
+        objected: record.objected || code !== 'TimestampOutOfBoundsException',
         lastAnswer: message === '' ? code : `${code}: ${message}`,
       }
     }

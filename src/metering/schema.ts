@@ -8,7 +8,7 @@ import { partitionCount } from '../relay/feed.ts'
 import { recordStates } from './record.ts'
 
 /** Raise when the tables or the fold change. */
-export const meteringVersion = 1
+export const meteringVersion = 2
 
 /** The tables belong to another version of the program, which is to be left alone. */
 export class OtherMeteringVersion extends Error {
@@ -104,6 +104,7 @@ const ddl = `
     last_attempt_at timestamptz,
     unanswered boolean not null,
     doubtful boolean not null,
+    objected boolean not null,
     last_answer text,
     metering_record_id text,
     carried_to text,

@@ -12,6 +12,11 @@ const end = (one: MeteringRecord, others: readonly MeteringRecord[] = [], at = n
   giveUp(one, books([one, ...others]), at, settings)
 const only = (...events: MeteringEvent[]): MeteringRecord => fold([due], ...events)[0] ?? due
 
+const retried: MeteringEvent = {
+  type: 'RecordRetried',
+  data: { customerId: due.customerId, occurredAt: now, recordId: id, reason: 'try' },
+}
+
 test('a record is given up when the time for another attempt is over, two minutes before its deadline', () => {
   expect(isPastDeadline(due, '2026-03-11T13:57:59.999Z')).toBe(false)
   expect(isPastDeadline(due, now)).toBe(true)
@@ -73,17 +78,22 @@ describe('lost', () => {
     expect(end(due, [], now, { ...rules, submit: false })).toMatchObject(lost)
   })
   test('when AWS refused it for what it says, and an operator retried it too late', () => {
-    const retried = fold([only(attempted(id), refused(id, 'DuplicateRecord'))], {
-      type: 'RecordRetried',
-      data: { customerId: due.customerId, occurredAt: now, recordId: id, reason: 'try' },
-    })
-    expect(end(retried[0] ?? due)).toMatchObject(lost)
+    expect(end(only(attempted(id), refused(id, 'DuplicateRecord'), retried))).toMatchObject(lost)
   })
   test('when its licence has ended or was replaced', () => {
     const ended = meter({ ended: { licence: arn, at: '2026-03-10T14:20:00.000Z' } })
     expect(giveUp(due, books([due], { meter: ended }), now, rules)).toMatchObject(lost)
     const replaced = meter({ licence: { ...licence, licenceArn: `${arn}0` } })
     expect(giveUp(due, books([due], { meter: replaced }), now, rules)).toMatchObject(lost)
+  })
+  test.each([
+    ['AWS knew no subscription', [answered(id, 'not_subscribed')]],
+    ['AWS held another quantity of the hour', [refused(id, 'DuplicateRecord'), retried]],
+    ['AWS refused what it says', [refused(id, 'InvalidLicenseException'), retried]],
+  ])('when %s at any attempt, also when a later one was throttled', (_, said) => {
+    const one = only(attempted(id), ...said, attempted(id, 2), answered(id, 'throttled', 2))
+    expect(one.state).toBe('sealed')
+    expect(end(one)).toMatchObject(lost)
   })
   test('when it is a heartbeat: there is nothing to carry', () => {
     expect(end(sealed(record('2026-03-10T14', 0)))).toMatchObject(lost)

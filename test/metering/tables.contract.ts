@@ -51,6 +51,7 @@ export function meteringTablesContract(fresh: () => Promise<MeteringTables>): vo
         lastAttemptAt: '2026-03-05T11:20:00.000Z',
         unanswered: true,
         doubtful: true,
+        objected: true,
         lastAnswer: 'server_error: with "quotes", \\ and\nlines',
         meteringRecordId: 'm-1',
         carriedTo: 'x|y',
