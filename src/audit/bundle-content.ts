@@ -154,7 +154,7 @@ export function contentCheck(anchors: AnchorsLine, publicKey: KeyObject, kept: r
       ended(metering)
       checkKept()
       const last = Number((heads.get(calls) ?? emptyHead).revision)
-      for (const fault of records.faults(last)) say(metering, fault)
+      for (const { fault } of records.faults(last)) say(metering, fault)
       const { closed, openCalls, records: sealed } = records.summary()
       return {
         ...counts,

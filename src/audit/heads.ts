@@ -26,9 +26,14 @@ export interface ChainBreak {
 export function passEvent(heads: Heads, event: StoredEvent): ChainBreak | null {
   const { stream, revision, id } = event
   const fault = chainFault(heads.get(stream) ?? emptyHead, event)
-  const { hash } = (event.metadata ?? {}) as { hash?: unknown }
-  heads.set(stream, { revision, hash: typeof hash === 'string' ? hash : '' })
+  heads.set(stream, { revision, hash: hashOf(event.metadata) })
   return fault === null ? null : { stream, revision, id, fault }
+}
+
+/** The hash that an event says of itself; '' where it says none. */
+export function hashOf(metadata: unknown): string {
+  const { hash } = (metadata ?? {}) as { hash?: unknown }
+  return typeof hash === 'string' ? hash : ''
 }
 
 /**

@@ -9,7 +9,8 @@ type Line = MeteringDataOf<'MonthClosed'>['overage'][number]
 /** By dimension and state, in the order of "dimension state"; keys in the order of the schema, so that text compares. */
 export function closedLines(records: readonly AuditedRecord[]): Line[] {
   const lines = new Map<string, Line>()
-  for (const { seal, state } of records) {
+  for (const { seal, record } of records) {
+    const { state } = record
     const { dimension, ownQuantity, quantity } = seal
     const key = `${dimension} ${state}`
     const line = lines.get(key) ?? { dimension, state, records: 0, quantity: 0, carried: 0 }

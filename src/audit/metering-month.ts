@@ -1,24 +1,64 @@
 /**
  * A month's metering records against the calls they were made of (docs/audit.md, "Rules of the metering stream"). Pure.
- * The attribution of calls to records is written anew here and shares nothing with the consumer that it checks; it needs
- * every seal of the month before the first call, so the metering stream is passed first.
+ * The attribution of calls to records is written anew here and shares nothing with the consumer that it checks.
+ *
+ * A call's record depends on the seals that were made without it. Pass the metering stream first, and the result is
+ * right whatever the log holds. Pass both streams in the order of the log, and it is right while `isInOrder`.
  */
 import { createHash } from 'node:crypto'
-import type { DataOf } from '../events/catalogue.ts'
+import type { DataOf, Funding } from '../events/catalogue.ts'
 import type { MeteringDataOf, MeteringEvent } from '../events/metering.ts'
 import { closedLines, sealsDigest } from './metering-close.ts'
-import { type AuditedRecord, monthOfRecord, type RecordEvent, recordRules } from './metering-records.ts'
+import {
+  type AuditedRecord,
+  monthOfRecord,
+  newRecordMemory,
+  type RecordEvent,
+  type RecordMemory,
+  recordRules,
+} from './metering-records.ts'
 
 type Closed = MeteringDataOf<'MonthClosed'>
 type Adjustment = MeteringDataOf<'AdjustmentNoted'>
 
 /** What the customer's stream says belongs to a record. */
-interface Tally {
+export interface Tally {
   quantity: number
   late: number
   digest: string
-  /** Revision of its first call. */
+  /** Revisions of its first call, and of its newest call or void. */
   readonly since: number
+  until: number
+}
+
+/** What is kept between events. Plain data, so that it can be written down and gone on from. */
+export interface MonthMemory {
+  readonly records: RecordMemory
+  readonly tallies: Map<string, Tally>
+  readonly adjustments: Adjustment[]
+  /** Revision of the void → what must be, or become, an AdjustmentNoted. */
+  readonly owed: Map<number, { readonly recordId: string; readonly detectionId: string }>
+  readonly totals: { credit: number; overage: number }
+  closed: Closed | undefined
+  /** Revision of the newest call or void counted. */
+  until: number
+  isInOrder: boolean
+}
+export const newMonthMemory = (): MonthMemory => ({
+  records: newRecordMemory(),
+  tallies: new Map(),
+  adjustments: [],
+  owed: new Map(),
+  totals: { credit: 0, overage: 0 },
+  closed: undefined,
+  until: -1,
+  isInOrder: true,
+})
+
+/** Something wrong with the month's books, and the record that it is about. */
+export interface MonthFault {
+  readonly recordId: string | null
+  readonly fault: string
 }
 
 export interface MeteringSummary {
@@ -31,14 +71,9 @@ export interface MeteringSummary {
 const nothing = '0'.repeat(64)
 const chained = (digest: string, hash: string): string => createHash('sha256').update(`${digest}${hash}`).digest('hex')
 
-export function meteringMonth(customerId: string, month: string) {
-  const records = recordRules(customerId, month)
-  const tallies = new Map<string, Tally>()
-  const adjustments: Adjustment[] = []
-  /** Revision of the void → what must be, or become, an AdjustmentNoted. */
-  const owed = new Map<number, { recordId: string; detectionId: string }>()
-  const totals = { credit: 0, overage: 0 }
-  let closed: Closed | undefined
+export function meteringMonth(customerId: string, month: string, memory: MonthMemory = newMonthMemory()) {
+  const records = recordRules(customerId, month, memory.records)
+  const { tallies, adjustments, owed, totals } = memory
 
   const isSealedBefore = (recordId: string, revision: number): boolean => {
     const through = records.of(recordId)?.seal.throughRevision
@@ -52,7 +87,7 @@ export function meteringMonth(customerId: string, month: string) {
   function recordOf(bucketKey: string, revision: number): string {
     const at = bucketKey.lastIndexOf('|')
     const [before, hour] = [bucketKey.slice(0, at), bucketKey.slice(at + 1)]
-    const isClosed = closed !== undefined && closed.throughRevision < revision
+    const isClosed = memory.closed !== undefined && memory.closed.throughRevision < revision
     for (let start = Date.parse(`${hour.slice(0, 13)}:00:00.000Z`); !isClosed; start += 3_600_000) {
       const key = `${new Date(start).toISOString().slice(0, 13)}Z`
       if (!key.startsWith(month)) break
@@ -66,8 +101,9 @@ export function meteringMonth(customerId: string, month: string) {
   }
 
   function close(data: Closed): string[] {
-    if (closed !== undefined) return [`${month} was closed before`]
-    closed = data
+    if (memory.closed !== undefined) return [`${month} was closed before`]
+    memory.closed = data
+    if (memory.until > data.throughRevision) memory.isInOrder = false
     const faults: string[] = []
     const all = records.all()
     if (JSON.stringify(closedLines(all)) !== JSON.stringify(data.overage)) {
@@ -80,7 +116,21 @@ export function meteringMonth(customerId: string, month: string) {
     return faults
   }
 
-  const isIn = (revision: number) => closed !== undefined && revision <= closed.throughRevision
+  const isIn = (revision: number) => memory.closed !== undefined && revision <= memory.closed.throughRevision
+
+  function count(revision: number, funding: Funding, by: 1 | -1): void {
+    if (memory.closed !== undefined && !isIn(revision)) return
+    totals[funding] += by
+    memory.until = Math.max(memory.until, revision)
+  }
+
+  function pass(event: RecordEvent): string[] {
+    if (event.type === 'RecordSealed') {
+      const { until = -1 } = tallies.get(event.data.recordId) ?? {}
+      if (until > event.data.throughRevision) memory.isInOrder = false
+    }
+    return records.pass(event)
+  }
 
   function faultsOfSeal({ recordId, seal }: AuditedRecord, lastRevision: number): string[] {
     const { quantity = 0, late = 0, digest = nothing } = tallies.get(recordId) ?? {}
@@ -101,33 +151,45 @@ export function meteringMonth(customerId: string, month: string) {
     ]
   }
 
-  function faultsOfAdjustments(): string[] {
+  function faultsOfAdjustments(): MonthFault[] {
     const noted = new Map(adjustments.map((adjustment) => [adjustment.revision, adjustment]))
     const wrong = adjustments
       .filter(({ revision, recordId, detectionId }) => {
         const due = owed.get(revision)
         return due?.recordId !== recordId || due.detectionId !== detectionId
       })
-      .map(({ revision }) => `the adjustment of the void at revision ${revision} answers to no such void`)
-    const twice = adjustments.length > noted.size ? ['a void is adjusted twice'] : []
-    const missing = [...owed.keys()]
-      .filter((revision) => isIn(revision) && !noted.has(revision))
-      .map((revision) => `the void at revision ${revision} came after its record was sealed and was never adjusted`)
+      .map(({ revision, recordId }) => ({
+        recordId,
+        fault: `the adjustment of the void at revision ${revision} answers to no such void`,
+      }))
+    const twice = adjustments.length > noted.size ? [{ recordId: null, fault: 'a void is adjusted twice' }] : []
+    const missing = [...owed]
+      .filter(([revision]) => isIn(revision) && !noted.has(revision))
+      .map(([revision, { recordId }]) => ({
+        recordId,
+        fault: `the void at revision ${revision} came after its record was sealed and was never adjusted`,
+      }))
     return [...wrong, ...twice, ...missing]
   }
 
-  function faultsOfClose(): string[] {
-    if (closed === undefined) return []
-    const { creditCalls, overageCalls } = closed
+  function faultsOfClose(): MonthFault[] {
+    if (memory.closed === undefined) return []
+    const { creditCalls, overageCalls } = memory.closed
     const left = [...tallies].filter(([id, { since }]) => records.of(id) === undefined && isIn(since))
-    return [
+    const counts = [
       ...(creditCalls === totals.credit
         ? []
         : [`${month} is closed with ${creditCalls} credit calls, the stream has ${totals.credit}`]),
       ...(overageCalls === totals.overage
         ? []
         : [`${month} is closed with ${overageCalls} overage calls, the stream has ${totals.overage}`]),
-      ...left.map(([id]) => `${month} is closed, and the calls of ${id} are in no sealed record`),
+    ]
+    return [
+      ...counts.map((fault) => ({ recordId: null, fault })),
+      ...left.map(([recordId]) => ({
+        recordId,
+        fault: `${month} is closed, and the calls of ${recordId} are in no sealed record`,
+      })),
     ]
   }
 
@@ -140,23 +202,24 @@ export function meteringMonth(customerId: string, month: string) {
         if (event.data.yearMonth === month) adjustments.push(event.data)
         return []
       }
-      return monthOfRecord(event.data.recordId) === month ? records.pass(event satisfies RecordEvent) : []
+      return monthOfRecord(event.data.recordId) === month ? pass(event satisfies RecordEvent) : []
     },
     /** A call of the month, in the order of the stream. */
     call(revision: number, hash: string, { funding, bucketKey }: DataOf<'DetectionSucceeded'>): void {
-      if (isIn(revision)) totals[funding] += 1
+      count(revision, funding, 1)
       if (funding === 'credit') return
       const recordId = recordOf(bucketKey, revision)
-      const tally = tallies.get(recordId) ?? { quantity: 0, late: 0, digest: nothing, since: revision }
+      const tally = tallies.get(recordId) ?? { quantity: 0, late: 0, digest: nothing, since: revision, until: revision }
       tally.quantity += 1
       tally.late += recordId === bucketKey ? 0 : 1
       tally.digest = chained(tally.digest, hash)
+      tally.until = revision
       tallies.set(recordId, tally)
     },
     /** A void of one of the month's calls, in the order of the stream. */
     voided(revision: number, hash: string, data: DataOf<'DetectionVoided'>): void {
       const { funding, bucketKey, detectionId } = data
-      if (isIn(revision)) totals[funding] -= 1
+      count(revision, funding, -1)
       if (funding === 'credit') return
       const recordId = recordOf(bucketKey, data.revision)
       const tally = tallies.get(recordId)
@@ -166,20 +229,20 @@ export function meteringMonth(customerId: string, month: string) {
         tally.quantity -= 1
         tally.late -= recordId === bucketKey ? 0 : 1
         tally.digest = chained(tally.digest, hash)
+        tally.until = revision
       }
     },
     /** After both streams. `lastRevision`: of the customer's stream. */
-    faults(lastRevision: number): string[] {
-      return [
-        ...records.all().flatMap((record) => faultsOfSeal(record, lastRevision)),
-        ...faultsOfAdjustments(),
-        ...faultsOfClose(),
-      ]
+    faults(lastRevision: number): MonthFault[] {
+      const ofSeals = records
+        .all()
+        .flatMap((record) => faultsOfSeal(record, lastRevision).map((fault) => ({ recordId: record.recordId, fault })))
+      return [...ofSeals, ...faultsOfAdjustments(), ...faultsOfClose()]
     },
     summary(): MeteringSummary {
       const open = [...tallies].filter(([id]) => records.of(id) === undefined)
       const openCalls = open.reduce((sum, [, { quantity }]) => sum + quantity, 0)
-      return { closed: closed !== undefined, records: records.all(), openCalls }
+      return { closed: memory.closed !== undefined, records: records.all(), openCalls }
     },
   }
 }

@@ -1,6 +1,6 @@
 /** What may follow what for one metering record (docs/audit.md, "Rules of the metering stream"). Pure. */
 import type { MeteringDataOf, MeteringEvent } from '../events/metering.ts'
-import { evolveRecord, newRecord, type RecordState } from '../metering/record.ts'
+import { evolveRecord, type MeteringRecord, newRecord } from '../metering/record.ts'
 
 export type RecordEvent = Exclude<MeteringEvent, { type: 'MonthClosed' | 'AdjustmentNoted' }>
 type Seal = MeteringDataOf<'RecordSealed'>
@@ -8,8 +8,17 @@ type Seal = MeteringDataOf<'RecordSealed'>
 export interface AuditedRecord {
   readonly recordId: string
   readonly seal: Seal
-  readonly state: RecordState
+  /** As the metering stream left it; which calls it holds is not in that stream. */
+  readonly record: MeteringRecord
 }
+
+/** What is kept between events. Plain data, so that it can be written down and gone on from. */
+export interface RecordMemory {
+  readonly books: Map<string, { readonly seal: Seal; record: MeteringRecord }>
+  /** Target → what was carried into it before it was sealed. */
+  readonly carried: Map<string, Seal['carriedFrom']>
+}
+export const newRecordMemory = (): RecordMemory => ({ books: new Map(), carried: new Map() })
 
 /** UTC month of a record's id: `…|2026-01-31T13Z`; `…|2026-01|no_hour_left`, `…|2026-01.2|no_hour_left` and so on for what found no hour. */
 export function monthOfRecord(recordId: string): string {
@@ -21,11 +30,7 @@ export function monthOfRecord(recordId: string): string {
 const bucketOf = (recordId: string): string => recordId.split('|').slice(0, 3).join('|')
 
 /** The records of one month. */
-export function recordRules(customerId: string, month: string) {
-  const books = new Map<string, { seal: Seal; record: ReturnType<typeof newRecord> }>()
-  /** Target → what was carried into it before it was sealed. */
-  const carried = new Map<string, Seal['carriedFrom']>()
-
+export function recordRules(customerId: string, month: string, { books, carried }: RecordMemory = newRecordMemory()) {
   function seal(data: Seal): string[] {
     const { recordId, hour, dimension, carriedFrom, quantity, ownQuantity, lateQuantity } = data
     if (books.has(recordId)) return [`record ${recordId} is sealed twice`]
@@ -94,7 +99,7 @@ export function recordRules(customerId: string, month: string) {
     /** In the order of their ids. */
     all: (): AuditedRecord[] =>
       [...books]
-        .map(([recordId, { seal, record }]) => ({ recordId, seal, state: record.state }))
+        .map(([recordId, { seal, record }]) => ({ recordId, seal, record }))
         .toSorted((a, b) => (a.recordId < b.recordId ? -1 : 1)),
   }
 }

@@ -72,7 +72,7 @@ export function streamRules(customerId: string, fromStart: boolean): StreamRules
   }
 }
 
-const repeats = (
+export const repeats = (
   { detectionId, yearMonth, funding, bucketKey }: DataOf<'DetectionVoided'>,
   call: VoidTarget,
 ): boolean =>
@@ -81,7 +81,8 @@ const repeats = (
   call.funding === funding &&
   call.bucketKey === bucketKey
 
-function faultsAfter(state: CustomerState, event: CustomerEvent): string[] {
+/** What is wrong with an event behind the state that the events before it add up to. */
+export function faultsAfter(state: CustomerState, event: CustomerEvent): string[] {
   const registered = state.customerId !== ''
   if ((event.type === 'CustomerRegistered') === registered) {
     return [registered ? 'the customer is registered already' : "the stream's first event is no registration"]

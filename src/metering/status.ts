@@ -31,7 +31,7 @@ export interface MeteringStatus {
 }
 
 /** Whether metering has ever run on this database. */
-export async function hasMeteringTables(pool: pg.Pool): Promise<boolean> {
+export async function hasMeteringTables(pool: pg.Pool | pg.ClientBase): Promise<boolean> {
   const { rows } = await pool.query<{ there: boolean }>("select to_regclass('metering.version') is not null as there")
   return rows[0]?.there === true
 }

@@ -18,7 +18,7 @@ export interface GenerationStatus {
 }
 
 /** Every generation there is, the live one first. Empty when no read model was made yet. */
-export async function projectionStatus(pool: pg.Pool): Promise<GenerationStatus[]> {
+export async function projectionStatus(pool: pg.Pool | pg.ClientBase): Promise<GenerationStatus[]> {
   const { rows } = await pool.query<{ made: boolean }>(
     "select to_regclass('readmodel.generations') is not null as made",
   )
