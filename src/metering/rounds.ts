@@ -5,7 +5,7 @@ import { type Alarms, tellOf } from './alarms.ts'
 import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
 import { closesAt, decideClose } from './close.ts'
 import { addMs, hourOf, type MeteringRules } from './rules.ts'
-import { decideAdjustments, decideSeals, type SealContext, tooLarge } from './seal.ts'
+import { completeThrough, decideAdjustments, decideSeals, type SealContext, tooLarge } from './seal.ts'
 import type { CustomerMeter, MeteringTables, PartitionRow } from './tables.ts'
 
 export interface RoundDeps {
@@ -48,7 +48,7 @@ export function createRounds(deps: RoundDeps): Rounds {
     // Read before the books are: what is judged only grows, and it was folded before it was judged.
     const partitions = await tables.partitions()
     const toSeal = new Set(await tables.customersToSeal(rules.graceMs))
-    const hours = rules.heartbeat ? judgedHours(partitions) : ''
+    const hours = rules.heartbeat ? judgedHours(partitions, now()) : ''
     if (hours !== beatenThrough) for (const id of await tables.meteredCustomers()) toSeal.add(id)
     const toAdjust = await tables.customersToAdjust()
 
@@ -73,9 +73,10 @@ export function createRounds(deps: RoundDeps): Rounds {
   }
 
   /** The hours that are over by now, partition by partition: heartbeats are looked for when one is added. */
-  const judgedHours = (partitions: readonly PartitionRow[]): string =>
+  const judgedHours = (partitions: readonly PartitionRow[], now: string): string =>
     partitions
-      .map(({ judgedThrough }) => (judgedThrough === '' ? '' : hourOf(addMs(judgedThrough, -rules.graceMs))))
+      .map(({ judgedThrough }) => completeThrough({ judgedThrough, now }))
+      .map((through) => (through === '' ? '' : hourOf(addMs(through, -rules.graceMs))))
       .join(' ')
 
   async function close(signal: AbortSignal): Promise<void> {

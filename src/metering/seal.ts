@@ -66,15 +66,21 @@ const isOverflow = ({ recordId }: Pick<MeteringRecord, 'recordId'>): boolean => 
 const isDue = (record: MeteringRecord, meter: CustomerMeter, context: SealContext): boolean =>
   isTime(record, meter, context) && quantityOf(record) <= largestQuantity
 
-function isTime(record: MeteringRecord, meter: CustomerMeter, { now, judgedThrough, rules }: SealContext): boolean {
+/** A tick made by a clock that was ahead speaks of hours that are not over: those wait for the leader's own clock. */
+export const completeThrough = ({ judgedThrough, now }: Pick<SealContext, 'judgedThrough' | 'now'>): string =>
+  judgedThrough < now ? judgedThrough : now
+
+function isTime(record: MeteringRecord, meter: CustomerMeter, context: SealContext): boolean {
+  const { now, judgedThrough, rules } = context
   if (record.state !== 'open') return false
   if (isOverflow(record)) {
     // It takes the month's last stragglers, so it is the month's last to be sealed.
     const monthEnd = monthStart(nextMonth(record.yearMonth))
     return judgedThrough >= addMs(monthEnd, rules.graceMs) && now >= addHours(monthEnd, rules.monthCloseHour)
   }
-  if (judgedThrough >= addMs(addHours(record.hour, 1), rules.graceMs)) return true
-  if (record.sealEarly === null) return false
+  if (completeThrough(context) >= addMs(addHours(record.hour, 1), rules.graceMs)) return true
+  // A late call may stand in an hour to come, and AWS takes no usage of the future.
+  if (record.sealEarly === null || now < record.hour) return false
   const endedAt = endOf(record, meter)
   return endedAt === undefined || now >= addMs(endedAt, doubtsSettleMs)
 }
@@ -156,7 +162,7 @@ function heartbeats({ meter, records }: CustomerBooks, context: SealContext): Se
   const start = state.licence.termStart ?? state.since[licence] ?? now
   const zeros: SealedData[] = []
   // The newest hour that is judged over, and back from it for as long as AWS still takes the hour.
-  let hour = addHours(hourOf(addMs(judgedThrough, -rules.graceMs)), -1)
+  let hour = addHours(hourOf(addMs(completeThrough(context), -rules.graceMs)), -1)
   while (hour > sealedUpTo && hour >= hourOf(start) && lastStartOf(deadlineOf(hour, rules)) > now) {
     const recordId = bucketKey(customerId, state.licence, state.plan, hour)
     if (!known.has(recordId)) {

@@ -50,6 +50,13 @@ describe('an hour', () => {
     expect(sealsOf(open, at('', { now: '2026-03-12T00:00:00.000Z' }))).toEqual([])
   })
 
+  test('is not sealed by a watermark alone that a clock ahead of its time has made', () => {
+    const open = books([record('2026-03-10T14')])
+    const ahead = '2026-03-11T14:00:00.000Z'
+    expect(sealsOf(open, at(ahead, { now: '2026-03-10T15:09:59.999Z' }))).toEqual([])
+    expect(sealsOf(open, at(ahead, { now: '2026-03-10T15:10:00.000Z' }))).toHaveLength(1)
+  })
+
   test('is sealed once', () => {
     const again = books([sealed(record('2026-03-10T14'))])
     expect(sealsOf(again, at('2026-03-10T16:00:00.000Z'))).toEqual([])
@@ -148,6 +155,14 @@ describe('the end of a subscription', () => {
     ])
   })
 
+  test('leaves an hour to come alone until it begins: AWS takes no usage of the future', () => {
+    const late = record('2026-03-10T15', 1, { sealEarly: 'subscription_ended' })
+    expect(sealsOf(books([late], { meter: ended }), at('', { now: '2026-03-10T14:59:59.999Z' }))).toEqual([])
+    expect(sealsOf(books([late], { meter: ended }), at('', { now: '2026-03-10T15:00:00.000Z' }))).toMatchObject([
+      { timestamp: '2026-03-10T15:00:00.000Z', deadline: '2026-03-10T15:20:00.000Z' },
+    ])
+  })
+
   test('a replaced licence is sealed in the same way, with the usual deadline', () => {
     const next: Licence = { ...licence, licenceArn: `${arn}0` }
     const state = {
@@ -189,6 +204,11 @@ describe('heartbeats', () => {
       ['14', 0, 'heartbeat'],
     ])
     expect(seals[1]).toMatchObject({ digest: '0'.repeat(64), recordId: idOf('2026-03-10T12'), submission: 'due' })
+  })
+
+  test('are not made for hours to come, whatever a clock ahead of its time has ticked', () => {
+    const ahead = at('2026-03-11T14:00:00.000Z', { rules: beating, now: '2026-03-10T15:10:00.000Z' })
+    expect(hoursOf(books([]), ahead).at(-1)).toBe('2026-03-10T14')
   })
 
   test('go back as far as AWS takes the hour, and not before the licence was known', () => {
