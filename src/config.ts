@@ -165,9 +165,9 @@ const settings = {
     'Seconds an hour stays open for late calls',
   ),
   METERING_WINDOW_HOURS: withDefault(
-    whole(1, 24),
+    whole(2, 24),
     '24',
-    'a number of hours from 1 to 24',
+    'a number of hours from 2 to 24',
     'Age up to which AWS takes a record',
   ),
   METERING_MONTH_CLOSE_HOUR: withDefault(

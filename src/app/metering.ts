@@ -1,7 +1,7 @@
 /** The roles relay and metering: overage on its way from the log to AWS Marketplace. */
 import type { Logger } from 'pino'
 import { postgresDoubts } from '../commands/doubts.ts'
-import type { Config, Role } from '../config.ts'
+import { type Config, ConfigError, type Role } from '../config.ts'
 import { queueClient } from '../marketplace/aws.ts'
 import { awsBatchMeterUsage } from '../marketplace/batch-meter-usage.ts'
 import { startLifecycleQueue } from '../marketplace/queue.ts'
@@ -12,7 +12,7 @@ import { startDirectFeed } from '../metering/direct-feed.ts'
 import type { Consume, MeteringFeed } from '../metering/feed.ts'
 import { startKafkaFeed } from '../metering/kafka-feed.ts'
 import { postgresTables } from '../metering/postgres-tables.ts'
-import type { MeteringRules } from '../metering/rules.ts'
+import { hourMs, type MeteringRules } from '../metering/rules.ts'
 import { ensureMeteringTables } from '../metering/schema.ts'
 import { type Metering, startMetering } from '../metering/start.ts'
 import { type Relay, startRelay } from '../relay/relay.ts'
@@ -28,15 +28,30 @@ export interface MeteringRoles {
   stop(): Promise<void>
 }
 
-export const meteringRules = (config: Config): MeteringRules => ({
-  graceMs: config.METERING_GRACE * 1_000,
-  windowHours: config.METERING_WINDOW_HOURS,
-  monthCloseHour: config.METERING_MONTH_CLOSE_HOUR,
-  carryForward: config.METERING_CARRY_FORWARD,
-  heartbeat: config.METERING_HEARTBEAT,
-  submit: config.METERING_SUBMIT,
-  region: config.MARKETPLACE_REGION,
-})
+/** Between the sealing of a record and its deadline, in milliseconds: ticks, rounds and the last attempt take minutes. */
+const leastTimeToSendMs = 600_000
+
+/** @throws ConfigError for settings under which no record, or none of a month's last hour, could ever be sent in time */
+export function meteringRules(config: Config): MeteringRules {
+  const rules = {
+    graceMs: config.METERING_GRACE * 1_000,
+    windowHours: config.METERING_WINDOW_HOURS,
+    monthCloseHour: config.METERING_MONTH_CLOSE_HOUR,
+    carryForward: config.METERING_CARRY_FORWARD,
+    heartbeat: config.METERING_HEARTBEAT,
+    submit: config.METERING_SUBMIT,
+    region: config.MARKETPLACE_REGION,
+  }
+  const { graceMs, windowHours, monthCloseHour } = rules
+  const hoursAfterItsEnd = { METERING_WINDOW_HOURS: windowHours - 1, METERING_MONTH_CLOSE_HOUR: monthCloseHour }
+  for (const [setting, hours] of Object.entries(hoursAfterItsEnd)) {
+    if (hours * hourMs >= graceMs + leastTimeToSendMs) continue
+    throw new ConfigError(
+      `METERING_GRACE (${config.METERING_GRACE} s) leaves less than 10 minutes to send a record before the deadline that ${setting} sets.`,
+    )
+  }
+  return rules
+}
 
 export interface MeteringParts {
   readonly config: Config
