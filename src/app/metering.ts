@@ -75,21 +75,13 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
   const undo: (() => Promise<void>)[] = []
   const ends: Promise<Error | null>[] = []
 
-  let relay: Relay | undefined
-  if (roles.includes('relay') && kafka !== null) {
-    const onAlarm = (error: Error) => alarms.onAlarm('relay', error.message, { err: error })
-    const topic = kafkaTopic(kafka)
-    relay = startRelay({ pool, url, store, topic, clock, databaseClock, onAlarm, onTrouble: onTrouble('the relay') })
-    undo.push(relay.stop)
-    ends.push(relay.ended)
-  }
-
   let feed: MeteringFeed | undefined
   let metering: Metering | undefined
   if (roles.includes('metering')) {
+    // What can fail comes before anything runs that would have to be stopped again.
+    const rules = meteringRules(config)
     await ensureMeteringTables(pool)
     const tables = postgresTables(pool)
-    const rules = meteringRules(config)
     const deps = { tables, store, graceMs: rules.graceMs, ...alarms }
     const consume: Consume = (partition, fed) => consumeBatch(deps, partition, fed)
     const feeding = { tables, consume, ...alarms, onTrouble: onTrouble('the feed of metering') }
@@ -113,6 +105,15 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
       })
       undo.push(queue.stop)
     }
+  }
+
+  let relay: Relay | undefined
+  if (roles.includes('relay') && kafka !== null) {
+    const onAlarm = (error: Error) => alarms.onAlarm('relay', error.message, { err: error })
+    const topic = kafkaTopic(kafka)
+    relay = startRelay({ pool, url, store, topic, clock, databaseClock, onAlarm, onTrouble: onTrouble('the relay') })
+    undo.push(relay.stop)
+    ends.push(relay.ended)
   }
 
   return {
