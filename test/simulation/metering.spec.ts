@@ -23,6 +23,7 @@ test(
     const broken: Record<string, readonly string[]> = {}
     for (const seed of seeds) {
       const run = await simulate(seed)
+      if (seed % 500 === 0) console.info(`seed ${seed}: ${Object.keys(broken).length} broken so far`)
       if (run.differences.length > 0) broken[`SIMULATION_SEED=${seed}`] = run.differences
       for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += run[key]
       for (const [kind, times] of Object.entries(run.alarms)) alarms[kind] = (alarms[kind] ?? 0) + times
