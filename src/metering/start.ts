@@ -69,8 +69,9 @@ export function startMetering(options: MeteringOptions): Metering {
 }
 
 async function lead(options: MeteringOptions, lost: AbortSignal): Promise<void> {
-  const { tables, store, now } = options
-  const alarms = quietly(options, now)
+  const { tables, store } = options
+  // Not the clock that bills: that one throws while it is out of service, and this must be told of all the same.
+  const alarms = quietly(options, () => new Date().toISOString())
   const onTrouble: OnTrouble = (subject, error) => {
     const message = error instanceof Error ? error.message : String(error)
     alarms.onWarn('metering_trouble', `${subject}: ${message}`, { subject, err: error })
@@ -91,7 +92,7 @@ async function lead(options: MeteringOptions, lost: AbortSignal): Promise<void> 
 
 /** While no watermark is judged, nothing is sealed, and nothing else says so. */
 function createWatch({ tables, now }: MeteringOptions, { onAlarm, onWarn }: Alarms): () => Promise<void> {
-  const startedAt = now()
+  let startedAt: string | undefined
   const tell = tellAges(now, (age, fields) => {
     const message = 'No watermark is judged: hours that are over are not sealed'
     if (age === 'old') onWarn('metering_watermark', message, fields)
@@ -99,9 +100,11 @@ function createWatch({ tables, now }: MeteringOptions, { onAlarm, onWarn }: Alar
   })
   return async () => {
     const [oldest = ''] = (await tables.partitions()).map(({ judgedThrough }) => judgedThrough).toSorted()
+    const at = now()
     // A new leader's first look must not take the time before it for a standstill of the relay.
+    startedAt ??= at
     const [, since = startedAt] = [oldest, startedAt].toSorted()
-    tell(ageOfWatermark(since, now()), { judgedThrough: oldest === '' ? null : oldest })
+    tell(ageOfWatermark(since, at), { judgedThrough: oldest === '' ? null : oldest })
   }
 }
 
