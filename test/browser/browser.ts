@@ -43,7 +43,7 @@ export function useChromium(there: boolean) {
     /** A visitor's page. The test fails if a script throws, or if the browser refuses something of a page. */
     async visitor(baseURL: string, { script = true, ...options }: BrowserContextOptions & { script?: boolean } = {}) {
       const context = await browser.newContext({ baseURL, javaScriptEnabled: script, ...options })
-      context.setDefaultTimeout(10_000)
+      context.setDefaultTimeout(30_000)
       const page = await context.newPage()
       const refused: string[] = []
       context.on('weberror', (error) => refused.push(error.error().message))

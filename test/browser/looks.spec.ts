@@ -32,7 +32,7 @@ const past = (days: number, ofDay: (day: number) => number) => ({
 })
 
 describe.skipIf(!there)('every page can be used by everybody, in both widths and both schemes', () => {
-  test('on the way in', { timeout: 60_000 }, async () => {
+  test('on the way in', async () => {
     const page = await visitor(stage.url)
     const faults = await look(page, {
       start: '/',
@@ -49,7 +49,7 @@ describe.skipIf(!there)('every page can be used by everybody, in both widths and
     expect(faults).toEqual([])
   })
 
-  test('from the link to the first call', { timeout: 60_000 }, async () => {
+  test('from the link to the first call', async () => {
     const page = await visitor(stage.url)
     const made = await stage.operator(
       'customer',
@@ -86,7 +86,7 @@ describe.skipIf(!there)('every page can be used by everybody, in both widths and
     expect(faults).toEqual([])
   })
 
-  test('of a customer in the middle of a month', { timeout: 60_000 }, async () => {
+  test('of a customer in the middle of a month', async () => {
     const person = await stage.personWithPast(
       past(66, (index) => (index * 7) % 31),
       { limit: 1_000 },

@@ -5,7 +5,7 @@ import axe, { type AxeResults } from 'axe-core'
 import type { Page } from 'playwright-core'
 
 /** Folder for pictures of every page, for a person to look at; none are made without it. */
-const pictures = process.env.SCREENSHOTS
+const pictures = process.env.SCREENSHOTS ?? ''
 const widths = [
   { width: 1280, height: 900 },
   { width: 390, height: 844 },
@@ -35,7 +35,7 @@ export async function faultsOf(page: Page, name: string): Promise<string[]> {
         'document.documentElement.scrollWidth - document.documentElement.clientWidth',
       )
       if (Number(sideways) > 0) faults.push(`${where}: ${sideways} px wider than the screen`)
-      if (pictures !== undefined) {
+      if (pictures !== '') {
         mkdirSync(pictures, { recursive: true })
         await page.screenshot({ path: join(pictures, `${name}-${size.width}-${colorScheme}.png`), fullPage: true })
       }

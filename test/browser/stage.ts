@@ -7,7 +7,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { generateSync } from 'otplib'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, vi } from 'vitest'
 import { createAccounts } from '../../src/accounts/accounts.ts'
 import { makeActivationLink } from '../../src/accounts/links.ts'
 import { createPasswords } from '../../src/accounts/passwords.ts'
@@ -46,6 +46,8 @@ export interface Past {
 }
 
 export function useStage(there: boolean) {
+  // Two cores carry the product, its databases, Chromium and another spec file: minutes are no failure.
+  vi.setConfig({ testTimeout: 120_000 })
   const folder = reachableFolder('liveness-browser-')
   const secretsKey = randomBytes(32)
   const env = { DATA_DIR: join(folder, 'data'), RATE_LIMIT: '10000', SECRETS_KEY: secretsKey.toString('base64') }
@@ -61,7 +63,12 @@ export function useStage(there: boolean) {
     if (!there) return
     product = await startProduct(env)
     url = product.url.replace('127.0.0.1', 'localhost') // as in links, for cookies belong to a host
-    const { postgresUrl: databaseUrl = '', eventStoreUrl = '' } = (await readRuntime(env.DATA_DIR)) ?? {}
+    // It answers a moment before it says where its parts listen.
+    const { databaseUrl, eventStoreUrl } = await vi.waitFor(async () => {
+      const { postgresUrl, eventStoreUrl } = (await readRuntime(env.DATA_DIR)) ?? {}
+      if (postgresUrl === undefined || eventStoreUrl === undefined) throw new Error('the addresses are not there')
+      return { databaseUrl: postgresUrl, eventStoreUrl }
+    }, 20_000)
     system = await openSystem({ databaseUrl, eventStoreUrl, log })
     accounts = createAccounts({
       pool: system.pool,
