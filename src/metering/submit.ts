@@ -32,7 +32,7 @@ export interface Submitter {
 }
 
 const pageSize = 500
-/** Records looked at in one round; what is sealed meanwhile may be more urgent. */
+/** Records dealt with in one round; what is sealed meanwhile may be more urgent. */
 const roundSize = 1_000
 /** Between two calls, in milliseconds: AWS takes 10 a second of an account and region, and others may call too. */
 const callEveryMs = 125
@@ -66,26 +66,31 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
     }
   }
 
-  /** Every record that waits, cut short where there are more due than one round sends. */
+  /** Every record that waits, cut short where more are to be sent or ended than one round deals with. */
   async function lookUp() {
     const waiting: MeteringRecord[] = []
     const due: MeteringRecord[] = []
     const overdue: MeteringRecord[] = []
+    let ending = 0
     let after: SendCursor | undefined
     do {
       const page = await tables.recordsToSend(pageSize, after)
       const at = now()
       for (const record of page) {
-        if (isPastDeadline(record, at)) overdue.push(record)
-        else waiting.push(record)
-        if (!isPastDeadline(record, at) && nextAttemptAt(record) <= at) due.push(record)
+        if (isPastDeadline(record, at)) {
+          overdue.push(record)
+          if (!isLost(record, at)) ending += 1
+          continue
+        }
+        waiting.push(record)
+        if (nextAttemptAt(record) <= at) due.push(record)
       }
       const last = page.at(-1)
       after =
         page.length < pageSize || last?.sealed == null
           ? undefined
           : { deadline: last.sealed.deadline, recordId: last.recordId }
-    } while (after !== undefined && due.length < roundSize)
+    } while (after !== undefined && due.length + ending < roundSize)
     return { waiting, due, overdue }
   }
 

@@ -1,6 +1,7 @@
 /** Outages, ends of subscriptions and of months in virtual time, with the real SDK against the stand-in for AWS. */
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { addHours, hourMs } from '../../src/metering/rules.ts'
+import { record, sealed } from './books.ts'
 import { type LeaderWorld, leaderWorld } from './leading.ts'
 
 const start = '2026-03-10T00:00:00.000Z'
@@ -57,6 +58,17 @@ describe('nothing runs here', () => {
     expect(levels('metering_carried_forward')).toEqual(['warn', 'warn'])
     expect(world.types(customer.customerId)).not.toContain('RecordUnbillable')
   }, 30_000)
+})
+
+test('a leader that finds more records past their deadline than memory holds looks at them part by part', async () => {
+  const overdue = sealed(record('2026-03-01T00'))
+  let pages = 0
+  world.tables.recordsToSend = async (limit) => {
+    pages += 1
+    return pages > 20 ? [] : Array.from({ length: limit }, () => overdue)
+  }
+  await world.leader().submit()
+  expect(pages).toBeLessThan(20)
 })
 
 describe('AWS does not answer', () => {
