@@ -34,7 +34,10 @@ export class MeteringUnavailable extends Error {
 
 /** How often a decision is made again because somebody else was faster. */
 const maxTries = 10
-/** The event store takes 1 MiB in one append; an event of ours stays below 4 KiB. */
+/**
+ * The event store takes 1 MiB in one append; an event of ours stays below 4 KiB, but for the seal of an hour that others
+ * were carried into: some 200 bytes for each of them, and a month has 744 hours.
+ */
 const maxEventsPerAttempt = 250
 
 /**

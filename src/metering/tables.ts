@@ -32,7 +32,7 @@ export interface CustomerMeter {
   /** Of `metering-{uuid}`. */
   readonly meteringHead: Head
   readonly state: MeterState
-  /** Start of the latest hour that has a sealed record; '' without one. A call of a later hour cannot be late. */
+  /** Start of the latest hour that has a sealed record; '' without one. Heartbeats are made for later hours only. */
   readonly sealedUpTo: string
   /** Months that are closed, oldest first. */
   readonly closed: readonly string[]
