@@ -1,5 +1,6 @@
 /** `npm run bench [NAME…]`: every bench, or those named; a table with what was measured and what was aimed at. */
 import { benchCommits } from './commits.ts'
+import { benchConsole } from './console.ts'
 import { benchEventStore } from './eventstore.ts'
 import { benchInference } from './inference.ts'
 import { benchMetering } from './metering.ts'
@@ -13,6 +14,7 @@ const benches = {
   projections: benchProjections,
   relay: benchRelay,
   metering: benchMetering,
+  console: benchConsole,
 }
 
 const names = Object.keys(benches) as (keyof typeof benches)[]
