@@ -1,8 +1,9 @@
 /** Calls per day as bars, with marks where plan or cap changed; the same numbers as a table under it. */
+
+import { calls, count, daysIn, monthText, shortDay } from '../../../format.ts'
 import type { Html } from '../layout.tsx'
 import type { MonthRows, Occurrence } from './dependencies.ts'
 import { eventText } from './events.ts'
-import { calls, count, daysIn, monthText, shortDay } from './format.ts'
 import { Hatch, Scroll } from './pieces.tsx'
 
 const plot = { top: 28, height: 160, marks: 22, days: 20 }

@@ -1,6 +1,6 @@
 /** Events of the log in a customer's words. */
 import type { CustomerEvent, Slot } from '../../../events/catalogue.ts'
-import { calls, count, dayText, monthText, planText } from './format.ts'
+import { calls, count, dayText, monthText, planText } from '../../../format.ts'
 
 const slotText = (slot: Slot): string => (slot === 'primary' ? 'Primary' : 'Secondary')
 

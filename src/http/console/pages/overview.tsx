@@ -1,11 +1,11 @@
 /** /console/dashboard: where you stand this month, and what you may do next. */
 
+import { calls, count, daysLeft, monthEndText, monthText, planText, usd } from '../../../format.ts'
 import { overageAmount } from '../../../statements/amounts.ts'
 import { type Html, Notice, Page, type PageProps } from '../layout.tsx'
 import { ActivityList } from './activity.tsx'
 import { CallsChart } from './chart.tsx'
 import type { ConsolePagesDependencies, Customer, MonthRows, Occurrence } from './dependencies.ts'
-import { calls, count, daysLeft, monthEndText, monthText, planText, usd } from './format.ts'
 import { Block, CreditsBar, capSentence, creditsSentence, isStopped } from './pieces.tsx'
 import { ScheduledChange } from './plan.tsx'
 

@@ -1,8 +1,8 @@
 /** Pieces that several pages show. */
 import type { PropsWithChildren } from '@kitajs/html'
+import { calls, count, dayText, monthEndText, timeText, usd } from '../../../format.ts'
 import { Form, type Html, Submit } from '../layout.tsx'
 import type { Customer } from './dependencies.ts'
-import { calls, count, dayText, monthEndText, timeText, usd } from './format.ts'
 
 /** An instant as text, machine-readable; the script adds the reader's own time as a title. */
 export function Time({ at, day = false }: { readonly at: string; readonly day?: boolean }): Html {

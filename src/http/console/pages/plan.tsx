@@ -1,7 +1,8 @@
 /** /console/plan: plan and price, what happens at the limit, and what is scheduled. */
+
+import { calls, monthText, planText, usd } from '../../../format.ts'
 import { Form, type Html, Page, type PageProps, Submit } from '../layout.tsx'
 import type { Customer } from './dependencies.ts'
-import { calls, monthText, planText, usd } from './format.ts'
 import { Block, HardCap, Time } from './pieces.tsx'
 
 /** Where a subscriber manages their subscriptions. Source: AWS Marketplace Buyer Guide, "Managing subscriptions". */

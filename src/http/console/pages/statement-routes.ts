@@ -1,11 +1,11 @@
 /** Statements: as a page, and every event of the month as CSV. Both read the log, so both are bounded in number. */
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { monthText } from '../../../format.ts'
 import { ApiError } from '../../envelope.ts'
 import { requireSession, signedInOf } from '../context.ts'
 import type { ConsolePagesDependencies } from './dependencies.ts'
 import type { Desk } from './desk.ts'
-import { monthText } from './format.ts'
 import { StatementPage } from './statement.tsx'
 import { csvLines } from './statement-csv.ts'
 

@@ -1,8 +1,9 @@
 /** /console/usage/{month}/statement: a month as it stands in the log, made to be printed on one A4 page. */
+
+import { calls, count, daysIn, dayText, monthText, planText, timeText, usd } from '../../../format.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
 import type { LoggedEvent, MonthStatement } from './dependencies.ts'
 import { actorText, eventText } from './events.ts'
-import { calls, count, daysIn, dayText, monthText, planText, timeText, usd } from './format.ts'
 import { Scroll, Time } from './pieces.tsx'
 
 /**

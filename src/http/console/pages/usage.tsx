@@ -1,9 +1,10 @@
 /** /console/usage and /console/usage/{month}: the chart of a month, and every month with its statement. */
+
+import { count, monthText, planText, usd } from '../../../format.ts'
 import { overageAmount } from '../../../statements/amounts.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
 import { CallsChart } from './chart.tsx'
 import type { ConsolePagesDependencies, Customer, MonthRows, MonthTotals, Occurrence } from './dependencies.ts'
-import { count, monthText, planText, usd } from './format.ts'
 import { Standing, sentToAws } from './overview.tsx'
 import { Block, CreditsBar, creditsSentence, Scroll } from './pieces.tsx'
 

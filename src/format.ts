@@ -1,6 +1,6 @@
 /** How figures, money and instants are written. Everything is UTC; money is never rounded. */
 import { Big } from 'big.js'
-import type { PlanName } from './dependencies.ts'
+import type { PlanName } from './events/catalogue.ts'
 
 const thousands = (digits: string): string => digits.replace(/\B(?=(\d{3})+$)/g, ',')
 
