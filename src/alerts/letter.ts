@@ -1,5 +1,4 @@
 /** The letters about usage: true at the moment they are sent, a few short sentences, and where to read more. */
-
 import { calls, count, monthEndText, monthText, usd } from '../format.ts'
 import type { Customer } from '../readmodels/customers.ts'
 import type { Usage } from '../readmodels/usage.ts'

@@ -1,5 +1,4 @@
 /** Calls per day as bars, with marks where plan or cap changed; the same numbers as a table under it. */
-
 import { calls, count, daysIn, monthText, shortDay } from '../../../format.ts'
 import type { Html } from '../layout.tsx'
 import type { MonthRows, Occurrence } from './dependencies.ts'

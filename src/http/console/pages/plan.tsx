@@ -1,5 +1,4 @@
 /** /console/plan: plan and price, what happens at the limit, and what is scheduled. */
-
 import { calls, monthText, planText, usd } from '../../../format.ts'
 import { Form, type Html, Page, type PageProps, Submit } from '../layout.tsx'
 import type { Customer } from './dependencies.ts'

@@ -1,5 +1,4 @@
 /** /console/usage/{month}/statement: a month as it stands in the log, made to be printed on one A4 page. */
-
 import { calls, count, daysIn, dayText, monthText, planText, timeText, usd } from '../../../format.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
 import type { LoggedEvent, MonthStatement } from './dependencies.ts'

@@ -1,5 +1,4 @@
 /** /console/usage and /console/usage/{month}: the chart of a month, and every month with its statement. */
-
 import { count, monthText, planText, usd } from '../../../format.ts'
 import { overageAmount } from '../../../statements/amounts.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
