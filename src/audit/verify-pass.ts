@@ -40,6 +40,11 @@ export class Interrupted extends Error {
   override name = 'Interrupted'
 }
 
+/** @throws Interrupted */
+export function throwIfInterrupted(signal: AbortSignal): void {
+  if (signal.aborted) throw new Interrupted('The verification was interrupted.')
+}
+
 /**
  * The product may go on meanwhile: read models are compared in a snapshot that is taken when the pass has come to
  * where they stood, and by the time it has come to where the snapshot stands. So it is held for a short time only,
@@ -86,10 +91,8 @@ export async function passWholeLog(options: PassOptions, work: Work): Promise<Co
 
   async function readOn(): Promise<void> {
     for await (const event of store.readAll({ prefixes: auditedPrefixes, after: position })) {
-      if (signal.aborted) {
-        await keepPlace()
-        throw new Interrupted('The verification was interrupted.')
-      }
+      if (signal.aborted) await keepPlace()
+      throwIfInterrupted(signal)
       while (live !== null && comparePositions(event.position, live.checkpoint.position) > 0) {
         if (snapshot === undefined) await openAtReadModels()
         else await meet()
@@ -141,7 +144,7 @@ export async function passCustomer(options: PassOptions, customerId: string, wor
     const live = await liveReadModels(snapshot.client)
     const metered = await isMetered(snapshot.client)
     for await (const event of bothStreams(store, customerId)) {
-      if (signal.aborted) throw new Interrupted('The verification was interrupted.')
+      throwIfInterrupted(signal)
       await check.pass(event)
       onEvent?.(memory.events, null, null)
     }

@@ -1,22 +1,21 @@
 /** What an auditor runs: from the log to the bill, and from a file to the proof that nobody changed either. */
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import { createPublicKey } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { secretsOf } from '../app/secrets.ts'
 import type { System } from '../app/system.ts'
 import { keepAnchor, newestAnchor, readAnchor, writeWhole } from '../audit/anchor-files.ts'
 import { yearMonthSchema } from '../audit/bundle.ts'
 import { checkBundle } from '../audit/check-bundle.ts'
 import { exportBundle } from '../audit/export.ts'
 import { takeAnchor } from '../audit/take-anchor.ts'
-import { loadConfig } from '../config.ts'
 import { databaseTime } from '../postgres/pool.ts'
 import { appendTick } from '../relay/ticks.ts'
 import { type ReplayOptions, replay } from './audit-replay.ts'
 import { printReport } from './audit-report.ts'
-import { argument, CommandError, customerIdArgument, print, printJson } from './output.ts'
+import { auditSettings, readPublicKey, warn } from './audit-settings.ts'
+import { addAuditVerifyCommands } from './audit-verify.ts'
+import { argument, customerIdArgument, print, printJson } from './output.ts'
 import { withSystem } from './system.ts'
 
 const month = argument(yearMonthSchema, 'a month as YYYY-MM')
@@ -83,12 +82,8 @@ export function addAuditCommands(program: Command): void {
       const kept = await Promise.all((options.anchor ?? []).map((path) => readAnchor(path, publicKey)))
       printReport(await checkBundle(createReadStream(file), publicKey, kept), options.json)
     })
-}
 
-async function auditSettings(): Promise<{ signingKey: KeyObject; dir: string }> {
-  const { config } = loadConfig()
-  const { auditSigningKey: signingKey } = await secretsOf(config)
-  return { signingKey, dir: config.ANCHOR_DIR ?? join(config.DATA_DIR, 'anchors') }
+  addAuditVerifyCommands(audit)
 }
 
 /** An anchor of everything written until now, from the newest one in ANCHOR_DIR on. */
@@ -116,16 +111,3 @@ async function exportInto(
   const report = await checkBundle(createReadStream(path), createPublicKey(signingKey))
   printReport(report, json, path)
 }
-
-async function readPublicKey(path: string): Promise<KeyObject> {
-  const pem = await readFile(path, 'utf8')
-  try {
-    const key = createPublicKey(pem)
-    if (key.asymmetricKeyType === 'ed25519') return key
-  } catch {
-    // Said below: OpenSSL's words would not name the file.
-  }
-  throw new CommandError(`${path} holds no Ed25519 public key in PEM.`)
-}
-
-const warn = ({ message }: Error): void => void process.stderr.write(`liveness: ${message}\n`)

@@ -1,0 +1,27 @@
+/** What the auditor's commands take from settings and files. */
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { secretsOf } from '../app/secrets.ts'
+import { loadConfig } from '../config.ts'
+import { CommandError } from './output.ts'
+
+export async function auditSettings(): Promise<{ signingKey: KeyObject; dir: string; dataDir: string }> {
+  const { config } = loadConfig()
+  const { auditSigningKey: signingKey } = await secretsOf(config)
+  return { signingKey, dir: config.ANCHOR_DIR ?? join(config.DATA_DIR, 'anchors'), dataDir: config.DATA_DIR }
+}
+
+/** @throws CommandError when the file holds none, what reading it throws */
+export async function readPublicKey(path: string): Promise<KeyObject> {
+  const pem = await readFile(path, 'utf8')
+  try {
+    const key = createPublicKey(pem)
+    if (key.asymmetricKeyType === 'ed25519') return key
+  } catch {
+    // Said below: OpenSSL's words would not name the file.
+  }
+  throw new CommandError(`${path} holds no Ed25519 public key in PEM.`)
+}
+
+export const warn = ({ message }: Error): void => void process.stderr.write(`liveness: ${message}\n`)

@@ -1,0 +1,139 @@
+/** `audit verify` and `audit reconcile`: what an auditor runs beside the running system. */
+import { createPublicKey } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { SingleBar } from 'cli-progress'
+import type { Command } from 'commander'
+import type { Anchor } from '../audit/anchor.ts'
+import { newestAnchor, readAnchor } from '../audit/anchor-files.ts'
+import { yearMonthSchema } from '../audit/bundle.ts'
+import { verify } from '../audit/verify.ts'
+import { Interrupted } from '../audit/verify-pass.ts'
+import { keepState, loadState, missingHead, type VerifyState } from '../audit/verify-resume.ts'
+import type { Position } from '../eventstore/store.ts'
+import { auditSettings, readPublicKey, warn } from './audit-settings.ts'
+import { printVerifyReport } from './audit-verify-report.ts'
+import { argument, CommandError, customerIdArgument } from './output.ts'
+import { withSystem } from './system.ts'
+
+const month = argument(yearMonthSchema, 'a month as YYYY-MM')
+
+interface VerifyCommand {
+  readonly customer?: string
+  readonly month?: string
+  readonly anchor?: string[]
+  readonly publicKey?: string
+  readonly streams?: true
+  readonly state?: string
+  readonly fromStart?: true
+  readonly json?: true
+}
+
+export function addAuditVerifyCommands(audit: Command): void {
+  audit
+    .command('verify')
+    .description('hold the log, the read models, metering and its answers against each other, and against anchors')
+    .option('--customer <id>', "only this customer's streams and rows", customerIdArgument)
+    .option('--month <YYYY-MM>', 'only the books and rows of this UTC month', month)
+    .option('--anchor <file...>', 'anchors that you kept; the newest in ANCHOR_DIR is looked at as well')
+    .option('--public-key <file>', 'PEM of the key that signed the anchors; default: that of this installation')
+    .option('--streams', 'read each stream by itself too: twice the reading')
+    .option('--state <file>', 'where its place is kept when it is interrupted; default: in DATA_DIR')
+    .option('--from-start', 'begin anew, whatever place was kept')
+    .option('--json', 'one JSON object')
+    .action((options: VerifyCommand) => runVerify(options))
+}
+
+const runVerify = (options: VerifyCommand): Promise<void> =>
+  withSystem(async ({ store, pool }) => {
+    const { dataDir } = await auditSettings()
+    const anchors = await anchorsFor(options)
+    const whole = options.customer === undefined
+    const path = options.state === undefined ? join(dataDir, 'audit-verify.state') : resolve(options.state)
+    // A place kept for one question does not answer another.
+    const question = JSON.stringify([options.month ?? '', anchors.map(({ through, root }) => [through, root])])
+    const from = whole && options.fromStart !== true ? await keptPlace(store, path, question) : undefined
+    const stop = new AbortController()
+    const onSignal = () => stop.abort()
+    process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+    const bar = progressBar()
+    try {
+      const report = await verify({
+        store,
+        pool,
+        anchors,
+        customerId: options.customer,
+        month: options.month,
+        streams: options.streams === true,
+        from,
+        signal: stop.signal,
+        onEvent: bar.onEvent,
+        ...(whole ? { keep: (state: VerifyState) => keepState(path, question, state) } : {}),
+      })
+      bar.stop()
+      if (whole) await rm(path, { force: true })
+      printVerifyReport(report, options.json)
+    } catch (error) {
+      bar.stop()
+      if (!(error instanceof Interrupted)) throw error
+      throw new CommandError(
+        whole ? `Interrupted. The same command goes on from here; its place is kept in ${path}.` : 'Interrupted.',
+      )
+    } finally {
+      process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+    }
+  })
+
+async function anchorsFor({ anchor = [], publicKey }: VerifyCommand): Promise<Anchor[]> {
+  const { signingKey, dir } = await auditSettings()
+  const own = createPublicKey(signingKey)
+  const key = publicKey === undefined ? own : await readPublicKey(publicKey)
+  const given = await Promise.all(anchor.map((path) => readAnchor(path, key)))
+  const newest = await newestAnchor(dir, own, warn)
+  return newest === null || given.some(({ root }) => root === newest.root) ? given : [...given, newest]
+}
+
+async function keptPlace(
+  store: Parameters<typeof missingHead>[0],
+  path: string,
+  question: string,
+): Promise<VerifyState | undefined> {
+  const state = await loadState(path, question)
+  if (state === null) return undefined
+  const missing = await missingHead(store, state)
+  if (missing === null) {
+    process.stderr.write(`Going on behind the ${state.memory.events} events of an interrupted run.\n`)
+    return state
+  }
+  process.stderr.write(`${missing} is no longer what the interrupted run read: beginning anew.\n`)
+  return undefined
+}
+
+/** On a terminal only. */
+function progressBar() {
+  const bar = new SingleBar({
+    format: '{events} events [{bar}] {percentage}%, {speed} a second',
+    clearOnComplete: true,
+  })
+  const startedAt = performance.now()
+  let begunWith: number | undefined
+  let shownAt = startedAt
+  let isShown = false
+  return {
+    onEvent(events: number, at: Position | null, towards: Position | null): void {
+      begunWith ??= events - 1
+      if (events % 256 !== 0 || performance.now() - shownAt < 200 || !process.stderr.isTTY) return
+      shownAt = performance.now()
+      const speed = Math.round(((events - begunWith) * 1_000) / (shownAt - startedAt))
+      // Without a known end the bar stays empty.
+      const share = at === null || towards === null ? 0 : Number((at.commit * 100n) / (towards.commit + 1n))
+      if (!isShown) bar.start(100, 0, { events, speed })
+      isShown = true
+      bar.update(Math.min(100, share), { events, speed })
+    },
+    stop(): void {
+      if (isShown) bar.stop()
+      isShown = false
+    },
+  }
+}

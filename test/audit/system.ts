@@ -1,0 +1,169 @@
+/** A finished log in a real embedded event store, its tables in a real Postgres, and hands that reach past both. */
+import pb from '@eventstore/db-client/generated/streams_pb.js'
+import pg from 'pg'
+import { inject } from 'vitest'
+import { customerStream } from '../../src/events/catalogue.ts'
+import { eventHash } from '../../src/events/chain.ts'
+import { connectEventStore } from '../../src/eventstore/client.ts'
+import { encodeEvent, recordedId } from '../../src/eventstore/embedded/protocol.ts'
+import { startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
+import type { EventStore, PositionedEvent } from '../../src/eventstore/store.ts'
+import { connect } from '../../src/postgres/pool.ts'
+import { openDatabase } from '../projections/support.ts'
+import { freshDatabase } from '../support/postgres.ts'
+import { foldTables } from './tables.ts'
+
+/** An event as it stands in the event store's table. */
+export interface TableEvent {
+  position: bigint
+  stream: string
+  revision: bigint
+  id: string
+  type: string
+  data: Record<string, unknown>
+  metadata: Record<string, unknown>
+}
+
+export interface TamperedSystem {
+  readonly store: EventStore
+  /** Rewrites the event store's table. */
+  tamperLog(change: (events: TableEvent[]) => TableEvent[]): Promise<void>
+  /** Swaps two events of a stream in the columns by which streams are found, and leaves the events as they are. */
+  tamperIndex(stream: string): Promise<void>
+  /** Runs `work` with tables that are thrown away behind it. */
+  withTables<T>(work: (pool: pg.Pool) => Promise<T>): Promise<T>
+  /** As it was. */
+  restore(): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function startSystem(log: readonly PositionedEvent[]): Promise<TamperedSystem> {
+  const eventsUrl = await freshDatabase(inject('postgresUrl'))
+  const server = await startEmbeddedEventStore({ databaseUrl: eventsUrl })
+  const store = connectEventStore(server.url)
+  for (const { stream, revision, id, type, data, metadata } of log) {
+    const event = { id, type, data: data as TableEvent['data'], metadata: metadata as TableEvent['metadata'] }
+    const expectedRevision = revision === 0n ? 'no_stream' : revision - 1n
+    const outcome = await store.send({ stream, expectedRevision, events: [event] }, 10_000)
+    if (outcome.kind !== 'appended') throw new Error(`the log could not be copied: ${outcome.kind}`)
+  }
+  const tables = await openDatabase()
+  await foldTables(store, tables.pool)
+  await tables.close()
+  const events = new pg.Client({ connectionString: eventsUrl })
+  await events.connect()
+  const untouched = await readTable(events)
+
+  return {
+    store,
+    async tamperLog(change) {
+      await writeTable(events, change(structuredClone(await readTable(events))))
+    },
+    async tamperIndex(stream) {
+      for (const [from, to] of [
+        [2, -1],
+        [3, 2],
+        [-1, 3],
+      ]) {
+        await events.query('update eventstore.event set revision = $3 where stream = $1 and revision = $2', [
+          stream,
+          from,
+          to,
+        ])
+      }
+    },
+    async withTables(work) {
+      const url = await copyOf(tables.url)
+      const pool = connect(url)
+      try {
+        return await work(pool)
+      } finally {
+        await pool.end()
+      }
+    },
+    restore: () => writeTable(events, untouched),
+    async stop() {
+      await events.end()
+      await store.close()
+      await server.stop()
+    },
+  }
+}
+
+async function copyOf(url: string): Promise<string> {
+  const copy = new URL(await freshDatabase(inject('postgresUrl')))
+  const admin = new pg.Client({ connectionString: inject('postgresUrl') })
+  await admin.connect()
+  try {
+    const [to, from] = [copy, new URL(url)].map(({ pathname }) => admin.escapeIdentifier(pathname.slice(1)))
+    await admin.query(`drop database ${to}`)
+    await admin.query(`create database ${to} template ${from}`)
+  } finally {
+    await admin.end()
+  }
+  return copy.href
+}
+
+async function readTable(client: pg.Client): Promise<TableEvent[]> {
+  const { rows } = await client.query<{
+    position: string
+    stream: string
+    revision: string
+    type: string
+    message: Buffer
+  }>('select position, stream, revision, type, message from eventstore.event order by position')
+  return rows.map(({ position, stream, revision, type, message }) => {
+    const recorded = pb.ReadResp.deserializeBinary(message).getEvent()?.getEvent()
+    const json = (bytes: Uint8Array = new Uint8Array()) => JSON.parse(Buffer.from(bytes).toString())
+    return {
+      position: BigInt(position),
+      stream,
+      revision: BigInt(revision),
+      id: recordedId(message),
+      type,
+      data: json(recorded?.getData_asU8()),
+      metadata: json(recorded?.getCustomMetadata_asU8()),
+    }
+  })
+}
+
+async function writeTable(client: pg.Client, events: readonly TableEvent[]): Promise<void> {
+  await client.query('begin; truncate eventstore.event')
+  for (const { position, stream, revision, id, type, data, metadata } of events) {
+    const bytes = (value: unknown) => Buffer.from(JSON.stringify(value))
+    const proposed = { id, type, contentType: 'application/json', data: bytes(data), customMetadata: bytes(metadata) }
+    const message = encodeEvent(proposed, stream, revision, position, 0)
+    await client.query(
+      'insert into eventstore.event (position, stream, revision, type, message) values ($1, $2, $3, $4, $5)',
+      [position, stream, revision, type, message],
+    )
+  }
+  await client.query('commit')
+}
+
+/** What a forger with the whole store at hand does: each chain is whole again. */
+export function forgeChains(events: TableEvent[]): TableEvent[] {
+  const heads = new Map<string, { revision: bigint; hash: string }>()
+  for (const [index, event] of events.entries()) {
+    const head = heads.get(event.stream) ?? { revision: -1n, hash: '' }
+    event.position = BigInt(index + 1)
+    event.revision = head.revision + 1n
+    event.metadata.prevHash = head.hash
+    event.metadata.hash = eventHash(event)
+    heads.set(event.stream, { revision: event.revision, hash: String(event.metadata.hash) })
+  }
+  return events
+}
+
+export const ofCustomer = (customerId: string) => {
+  const stream = customerStream(customerId)
+  return {
+    /** Place in the table of the customer's n-th event of a type. */
+    place(events: readonly TableEvent[], type: string, n = 0): number {
+      const places = events.flatMap((event, at) => (event.stream === stream && event.type === type ? [at] : []))
+      const place = places.at(n)
+      if (place === undefined) throw new Error(`there is no ${type}`)
+      return place
+    },
+  }
+}
