@@ -59,8 +59,8 @@ export async function simulate(seed: number): Promise<Run> {
   const random = seeded(seed)
   vi.spyOn(Math, 'random').mockImplementation(random.next)
   const boundary = Date.parse(random.pick(boundaries))
-  vi.setSystemTime(boundary - (2 + random.int(12)) * hourMs)
-  const stormEnds = boundary + (1 + random.int(14)) * hourMs
+  vi.setSystemTime(boundary - (1 + random.int(6)) * hourMs)
+  const stormEnds = boundary + (1 + random.int(8)) * hourMs
   const now = () => new Date().toISOString()
   const clock: Clock = { now, monthHasBegun: async () => {} }
 
