@@ -1,4 +1,5 @@
 /** `npm run bench [NAME…]`: every bench, or those named; a table with what was measured and what was aimed at. */
+import { benchAudit } from './audit.ts'
 import { benchCommits } from './commits.ts'
 import { benchConsole } from './console.ts'
 import { benchEventStore } from './eventstore.ts'
@@ -14,6 +15,7 @@ const benches = {
   projections: benchProjections,
   relay: benchRelay,
   metering: benchMetering,
+  audit: benchAudit,
   console: benchConsole,
 }
 

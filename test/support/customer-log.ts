@@ -16,9 +16,16 @@ export interface CustomerLog {
   readonly written: number
 }
 
+interface Written {
+  /** ISO 8601; default this machine's clock. */
+  readonly now?: () => string
+  /** Credits of the month; default those of the plan, 1,000. */
+  readonly monthlyLimit?: number
+}
+
 /** Customers have random ids, so that they spread over the partitions; all of them may run up any overage. */
-export function createCustomerLog(store: EventStore, customers: number): CustomerLog {
-  const writers = Array.from({ length: customers }, () => createWriter(store))
+export function createCustomerLog(store: EventStore, customers: number, how: Written = {}): CustomerLog {
+  const writers = Array.from({ length: customers }, () => createWriter(store, how))
   let written = 0
   return {
     customerIds: writers.map(({ customerId }) => customerId),
@@ -34,7 +41,7 @@ export function createCustomerLog(store: EventStore, customers: number): Custome
   }
 }
 
-function createWriter(store: EventStore) {
+function createWriter(store: EventStore, { now = () => new Date().toISOString(), monthlyLimit }: Written) {
   const customerId = randomUUID()
   const keys = { primary: newKey(), secondary: newKey() }
   let state = initialState
@@ -45,10 +52,20 @@ function createWriter(store: EventStore) {
     async write(detections: number): Promise<number> {
       const commands = Array.from({ length: detections }, () => detection({ keyId: keys.primary.keyId }))
       const all =
-        state.customerId === '' ? [registration({ customerId, keys, plan: 'starter' }), ...commands] : commands
+        state.customerId === ''
+          ? [
+              registration({
+                customerId,
+                keys,
+                plan: 'starter',
+                ...(monthlyLimit === undefined ? {} : { monthlyLimit }),
+              }),
+              ...commands,
+            ]
+          : commands
       const origin = { correlationId: randomUUID(), causationId: randomUUID(), actor: 'operator' }
       const caused = all.flatMap((command) => {
-        const decision = decide(state, command, new Date().toISOString())
+        const decision = decide(state, command, now())
         if (isRefusal(decision)) throw new Error(decision.message)
         state = decision.reduce(evolve, state)
         return decision.map((event) => ({ event, origin }))
