@@ -114,7 +114,15 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
         spoofThreshold: config.SPOOF_THRESHOLD,
       })
       undo.push(['inference', () => inference.close()])
-      const pages = openConsole({ config, system, mail, secretsKey, log })
+      const pages = openConsole({
+        config,
+        system,
+        mail,
+        secretsKey,
+        auditSigningKey,
+        eventStoreUrl: stack.eventStoreUrl,
+        log,
+      })
       undo.push(['console', () => pages.close()])
       const landing = marketplacePages({ config, system, marketplace, mail, secretsKey })
       const parts = { config, roles, system, inference, runner, metering, hmacKey: secretsKey, log }

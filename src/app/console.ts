@@ -1,8 +1,10 @@
 /** The console's side of the program: accounts, mail, and the questions its pages ask. */
+import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { createAccounts } from '../accounts/accounts.ts'
 import { createPasswords } from '../accounts/passwords.ts'
+import { exportApart } from '../audit/export-apart.ts'
 import type { Config } from '../config.ts'
 import type { ConsoleDependencies } from '../http/console/context.ts'
 import type { ConsolePagesDependencies } from '../http/console/pages/dependencies.ts'
@@ -11,6 +13,7 @@ import { isUnavailable } from '../postgres/pool.ts'
 import { consoleReads } from '../readmodels/console.ts'
 import { NotFreshYet } from '../readmodels/freshness.ts'
 import { version } from '../version.ts'
+import { anchorDirOf } from './anchors.ts'
 import type { System } from './system.ts'
 
 export interface Console {
@@ -31,10 +34,13 @@ export interface ConsoleParts {
   readonly system: System
   readonly mail: Mail
   readonly secretsKey: Buffer
+  readonly auditSigningKey: KeyObject
+  readonly eventStoreUrl: string
   readonly log: Logger
 }
 
-export function openConsole({ config, system, mail, secretsKey, log }: ConsoleParts): Console {
+export function openConsole(parts: ConsoleParts): Console {
+  const { config, system, mail, secretsKey, log } = parts
   const { pool, store, ledgers, freshness, clock } = system
   const publicUrl = publicUrlOf(config)
   const passwords = createPasswords()
@@ -50,6 +56,7 @@ export function openConsole({ config, system, mail, secretsKey, log }: ConsolePa
       clock,
       secretsKey,
       reads: consoleReads(pool, store),
+      bundle: bundles(parts),
       metering: { submitted: config.METERING_SUBMIT, graceSeconds: config.METERING_GRACE },
     },
     async close() {
@@ -57,4 +64,13 @@ export function openConsole({ config, system, mail, secretsKey, log }: ConsolePa
       await passwords.close()
     },
   }
+}
+
+/** Bundles as customers get them: from the anchors that are there, for nobody outside may have one taken. */
+function bundles({ config, system, auditSigningKey, eventStoreUrl, log }: ConsoleParts) {
+  const signingKey = auditSigningKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const anchorDir = anchorDirOf(config)
+  const onBadAnchor = (message: string) => log.warn({ alarm: 'anchor' }, message)
+  return (customerId: string, month: string) =>
+    exportApart({ eventStoreUrl, anchorDir, signingKey, customerId, month, now: system.clock.now() }, onBadAnchor)
 }

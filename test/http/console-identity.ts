@@ -11,6 +11,7 @@ import { consoleReads } from '../../src/readmodels/console.ts'
 import { accountsWorld, publicUrl } from '../accounts/world.ts'
 import { openDatabase, projectAll } from '../projections/support.ts'
 import { memoryDoubts } from '../support/doubts.ts'
+import { createBundles } from './bundles.ts'
 import { createWorld } from './harness.ts'
 
 type Overrides = Partial<NonNullable<Dependencies['console']>>
@@ -42,6 +43,7 @@ export function consoleWorld() {
       clock,
       secretsKey: people.secretsKey,
       reads: consoleReads(readModels.pool, store),
+      bundle: createBundles(store, clock.now).bundle,
       metering: { submitted: false, graceSeconds: 600 },
       ...overrides,
     }

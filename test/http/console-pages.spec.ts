@@ -80,6 +80,7 @@ describe('overview', () => {
       '/console/usage',
       '/console/usage/2026-05/statement',
       '/console/usage/2026-05/statement.csv',
+      '/console/usage/2026-05/bundle',
       '/console/plan',
       '/console/first-call',
     ]) {

@@ -18,6 +18,7 @@ import { openDatabase, projectAll } from '../projections/support.ts'
 import { memoryDoubts } from '../support/doubts.ts'
 import { detection, uuid } from '../support/given.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
+import { createBundles } from './bundles.ts'
 
 const accountId = '99999999-9999-4999-8999-999999999999'
 const email = '<i>ada</i>@example.com'
@@ -31,7 +32,13 @@ export async function createConsole(registration: Registration = {}) {
   const customerId = uuid()
   const primary = makeApiKey()
   const secondary = makeApiKey()
-  const world = { now: '2026-05-04T12:34:56.789Z', code: '123456', asked: [] as string[], signedIn: true }
+  const world = {
+    now: '2026-05-04T12:34:56.789Z',
+    code: '123456',
+    asked: [] as string[],
+    signedIn: true,
+  }
+  const bundles = createBundles(store, () => world.now)
   const clock = { now: () => world.now, monthHasBegun: async () => {} }
   const ledgers = createLedgers({
     store,
@@ -42,8 +49,8 @@ export async function createConsole(registration: Registration = {}) {
   })
   const project = () => projectAll(database.pool, store)
   const origin = { correlationId: 'test', causationId: 'test', actor: 'operator' }
-  async function command(command: CustomerCommand) {
-    const executed = await ledgers.execute(customerId, { command, origin })
+  async function command(command: CustomerCommand, of = customerId) {
+    const executed = await ledgers.execute(of, { command, origin })
     if (executed.kind !== 'done') throw new Error(`${command.type} ended as ${executed.kind}`)
     await project()
     return executed
@@ -63,7 +70,9 @@ export async function createConsole(registration: Registration = {}) {
   await app.register(formbody)
   app.decorateRequest('visit', null)
   app.addHook('onRequest', async (request) => {
-    const session = { sessionId: uuid(), accountId, customerId, email, stage: 'full' as const }
+    // Whose session it is, a test may say.
+    const visitor = String(request.headers['x-visitor'] ?? customerId)
+    const session = { sessionId: uuid(), accountId, customerId: visitor, email, stage: 'full' as const }
     request.visit = { session: world.signedIn ? session : null, token: null, csrf: 'form-token' }
   })
   app.setErrorHandler((error, _request, reply) => {
@@ -84,6 +93,7 @@ export async function createConsole(registration: Registration = {}) {
     isUnavailable: () => false,
     clock,
     reads: consoleReads(database.pool, store),
+    bundle: bundles.bundle,
     metering: { submitted: true, graceSeconds: 600 },
   })
   registerLanding(app, { version: '1.2.3', publicUrl: 'https://liveness.example' })
@@ -100,6 +110,7 @@ export async function createConsole(registration: Registration = {}) {
     store,
     customerId,
     accountId,
+    bundles,
     primary,
     secondary,
     command,

@@ -1,4 +1,5 @@
-/** What the customer's pages ask of the rest of the program, besides identity. `readmodels/console.ts` answers it. */
+/** What the customer's pages ask of the rest of the program, besides identity. `readmodels/console.ts` answers most. */
+import type { Readable } from 'node:stream'
 import type { PlanName } from '../../../events/catalogue.ts'
 import type { ActivityQuery, Occurrence } from '../../../readmodels/activity.ts'
 import type { ListedKey } from '../../../readmodels/api-keys.ts'
@@ -32,6 +33,11 @@ export interface ConsolePagesDependencies
   extends Pick<ConsoleDependencies, 'version' | 'publicUrl' | 'ledgers' | 'shows' | 'isUnavailable' | 'clock'> {
   readonly accounts: Pick<ConsoleDependencies['accounts'], 'verifyTotp'>
   readonly reads: ConsoleReads
+  /**
+   * The customer's month as a signed bundle. A stream that breaks off ends with an error.
+   * @throws NothingToExport, NotAnchoredYet, EventStoreUnavailable, LogMismatch, UnreadableEvent
+   */
+  readonly bundle: (customerId: string, month: string) => Promise<Readable>
   /** How overage reaches AWS Marketplace. */
   readonly metering: {
     /** Whether records are submitted at all. */

@@ -6,6 +6,7 @@ import { ApiError } from '../../envelope.ts'
 import { registerAssets } from '../assets.ts'
 import { flash, requireSession, signedInOf } from '../context.ts'
 import { ActivityPage } from './activity.tsx'
+import { registerBundles } from './bundle-routes.ts'
 import type { ConsolePagesDependencies, Customer, MonthRows, Occurrence } from './dependencies.ts'
 import { createDesk } from './desk.ts'
 import { FirstCallPage } from './first-call.tsx'
@@ -39,6 +40,7 @@ export function registerPages(app: FastifyInstance, deps: ConsolePagesDependenci
   registerAssets(app)
   registerKeys(app, deps, desk)
   registerStatements(app, deps, desk)
+  registerBundles(app, deps, desk)
 
   /** @throws ApiError not_found */
   async function monthOfCustomer(

@@ -1,6 +1,7 @@
 /** /console/usage/{month}/statement: a month as it stands in the log, made to be printed on one A4 page. */
 import { calls, count, daysIn, dayText, monthText, planText, timeText, usd } from '../../../format.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
+import { HowToVerify } from './bundle.tsx'
 import type { LoggedEvent, MonthStatement } from './dependencies.ts'
 import { actorText, eventText } from './events.ts'
 import { Scroll, Time } from './pieces.tsx'
@@ -31,6 +32,7 @@ export function StatementPage(props: {
               Print statement
             </button>
             <a href={`/console/usage/${month}/statement.csv`}>Download every event as CSV</a>
+            <a href={`/console/usage/${month}/bundle`}>Download the signed bundle</a>
             <a href={`/console/usage/${month}`}>Show usage</a>
           </p>
           {running ? (
@@ -147,11 +149,7 @@ export function StatementPage(props: {
             {`SHA-256 of the month's last event: revision ${digest.last.revision} of customer-${customerId}, event ${digest.last.eventId}. ` +
               `The statement is the sum of ${count(digest.events)} events, revisions ${digest.first.revision} to ${digest.last.revision}.`}
           </p>
-          <p class="hint">
-            To verify: the hash of an event covers its content and the hash of the event before it. Ask the operator for
-            the events of these revisions, recompute their hashes, and compare the last one. The CSV lists the hash of
-            each.
-          </p>
+          <HowToVerify running={running} />
         </section>
       </article>
     </Page>
