@@ -54,7 +54,7 @@ describe('an untouched bundle', () => {
       monthOver: true,
       closed: true,
       openCalls: 0,
-      records: 6,
+      records: 7,
     })
     expect(world.troubles).toEqual([])
     const types = new Set(linesOf(good).map(({ event }) => event?.type))
