@@ -11,6 +11,7 @@ import { verify } from '../audit/verify.ts'
 import { Interrupted } from '../audit/verify-pass.ts'
 import { keepState, loadState, missingHead, type VerifyState } from '../audit/verify-resume.ts'
 import type { Position } from '../eventstore/store.ts'
+import { addReconcileCommand } from './audit-reconcile.ts'
 import { auditSettings, readPublicKey, warn } from './audit-settings.ts'
 import { printVerifyReport } from './audit-verify-report.ts'
 import { argument, CommandError, customerIdArgument } from './output.ts'
@@ -42,6 +43,8 @@ export function addAuditVerifyCommands(audit: Command): void {
     .option('--from-start', 'begin anew, whatever place was kept')
     .option('--json', 'one JSON object')
     .action((options: VerifyCommand) => runVerify(options))
+
+  addReconcileCommand(audit)
 }
 
 const runVerify = (options: VerifyCommand): Promise<void> =>

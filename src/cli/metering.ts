@@ -6,7 +6,7 @@ import { monthOf } from '../commands/plans.ts'
 import type { CustomerBooks } from '../metering/books.ts'
 
 import { decideForIn } from '../metering/metering-log.ts'
-import { decideRetry, decideWriteOff, type Ruling } from '../metering/operator.ts'
+import { decideAccept, decideRetry, decideWriteOff, type Ruling } from '../metering/operator.ts'
 import { postgresTables } from '../metering/postgres-tables.ts'
 import { type MeteringRecord, type RecordState, recordStates } from '../metering/record.ts'
 import { hasMeteringTables, listRecords, meteringStatus, monthTotals } from '../metering/status.ts'
@@ -21,6 +21,7 @@ const recordArgument = argument(
   z.string().regex(/^[0-9a-f-]{36}\|/),
   'the name of a record, as `liveness metering list` shows it, in quotes',
 )
+const nameArgument = argument(z.string().min(1), 'a MeteringRecordId')
 const reasonArgument = argument(z.string().min(1), 'a reason, for the auditor')
 
 export function addMeteringCommands(program: Command): void {
@@ -94,6 +95,17 @@ export function addMeteringCommands(program: Command): void {
     .action((recordId: string, { reason, json }: { reason: string; json?: true }) =>
       rule(recordId, reason, decideWriteOff, json, 'It is written off.'),
     )
+
+  metering
+    .command('accept')
+    .description('settle a record in doubt that CloudTrail shows as accepted: `liveness audit reconcile` finds it')
+    .argument('<record>', 'its name, in quotes', recordArgument)
+    .requiredOption('--metering-record-id <id>', "AWS's name for it, from CloudTrail", nameArgument)
+    .option('--json', 'one JSON object')
+    .action((recordId: string, { meteringRecordId, json }: { meteringRecordId: string; json?: true }) => {
+      const decide: Decider = (books, { now }) => decideAccept(books, { recordId, meteringRecordId, now })
+      return rule(recordId, '', decide, json, 'It counts as accepted.')
+    })
 }
 
 const withMetering = (work: (system: System) => Promise<void>): Promise<void> =>

@@ -42,6 +42,21 @@ export function decideWriteOff({ records }: CustomerBooks, { recordId, reason, n
   }
 }
 
+/** Settles a record in doubt that AWS has taken, as CloudTrail shows: its answer was lost. */
+export function decideAccept(
+  { records }: CustomerBooks,
+  { recordId, meteringRecordId, now }: Omit<Order, 'reason'> & { readonly meteringRecordId: string },
+): Ruling {
+  const record = records.find((one) => one.recordId === recordId)
+  if (record?.sealed == null) return unknownRecord(recordId)
+  if (record.state !== 'unknown') {
+    return { refusal: `The record is ${words(record.state)}: only one in doubt can be settled so.` }
+  }
+  const { customerId, attempts: attempt } = record
+  const data = { customerId, occurredAt: now, recordId, attempt, meteringRecordId }
+  return { events: [{ type: 'RecordAccepted', data }] }
+}
+
 const words = (state: string): string => state.replace('_', ' ')
 const unknownRecord = (recordId: string): Ruling => ({
   refusal: `No sealed record of an open month is called ${recordId}. \`liveness metering list\` shows them; quote its name in a shell.`,

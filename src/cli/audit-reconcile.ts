@@ -1,0 +1,98 @@
+/** `audit reconcile`: our ledger of what was sent against AWS's own records of it. */
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { yearMonthSchema } from '../audit/bundle.ts'
+import { type NamedText, type ReconcileReport, reconcile } from '../audit/reconcile.ts'
+import { argument, CommandError, print, printJson, printTable } from './output.ts'
+import { withSystem } from './system.ts'
+
+const month = argument(yearMonthSchema, 'a month as YYYY-MM')
+const agreement = argument(z.string().regex(/^[^=]+=.+$/), 'AGREEMENT=LICENCE')
+
+interface ReconcileCommand {
+  readonly cloudtrail?: string[]
+  readonly invoice?: string[]
+  readonly agreement?: string[]
+  readonly month?: string
+  readonly json?: true
+}
+
+export function addReconcileCommand(audit: Command): void {
+  audit
+    .command('reconcile')
+    .description('hold the metering records against files of CloudTrail and against invoices of AWS Marketplace')
+    .option('--cloudtrail <file...>', 'log files as CloudTrail delivers them, .json or .json.gz')
+    .option('--invoice <file...>', 'answers of `aws marketplace-agreement list-agreement-invoice-line-items`, JSON')
+    .option(
+      '--agreement <agreement=licence>',
+      'whose invoices these are, where no message of AWS has said it; may be repeated',
+      (value: string, before: string[] = []) => [...before, agreement(value)],
+    )
+    .option('--month <YYYY-MM>', 'only records and invoices of this UTC month', month)
+    .option('--json', 'one JSON object')
+    .action((options: ReconcileCommand) => {
+      const { cloudtrail = [], invoice = [], agreement = [], month, json } = options
+      if (cloudtrail.length + invoice.length === 0) throw new CommandError('Name files with --cloudtrail or --invoice.')
+      return withSystem(async ({ store, pool }) => {
+        const report = await reconcile({
+          store,
+          pool,
+          cloudTrail: textsOf(cloudtrail),
+          invoices: textsOf(invoice),
+          agreements: new Map(agreement.map((pair) => splitAt(pair, pair.indexOf('=')))),
+          month,
+        })
+        printReconciled(report, json)
+      })
+    })
+}
+
+const splitAt = (text: string, at: number): [string, string] => [text.slice(0, at), text.slice(at + 1)]
+
+const unpack = promisify(gunzip)
+
+async function* textsOf(paths: readonly string[]): AsyncGenerator<NamedText, void, void> {
+  for (const name of paths) {
+    const bytes = await readFile(name)
+    const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b
+    yield { name, text: (isPacked ? await unpack(bytes) : bytes).toString('utf8') }
+  }
+}
+
+/** @throws CommandError when anything differs, so that the exit code says so */
+function printReconciled({ differences, records, sent, invoiceLines }: ReconcileReport, json: true | undefined): void {
+  if (json) {
+    printJson({
+      agrees: differences.length === 0,
+      records,
+      sent,
+      invoice_lines: invoiceLines,
+      differences: differences.map(({ recordId, customerId, ...rest }) => ({
+        record: recordId,
+        customer_id: customerId,
+        ...rest,
+      })),
+    })
+  } else {
+    for (const { recordId, customerId, fault, cause, next } of differences) {
+      const what = recordId ?? (customerId === null || customerId === '' ? 'AWS' : `customer ${customerId}`)
+      print(`DIFFERENCE  ${what}: ${fault}`)
+      print(`  likely cause: ${cause}`)
+      if (next !== null) print(`  next: ${next}`)
+    }
+    if (differences.length > 0) print()
+    printTable(
+      ['COMPARED', ''],
+      [
+        ['sealed records', records],
+        ['records in calls that CloudTrail saw', sent],
+        ['invoices', invoiceLines],
+        ['differences', differences.length],
+      ],
+    )
+  }
+  if (differences.length > 0) throw new CommandError(`${differences.length} differences.`)
+}
