@@ -83,12 +83,11 @@ async function verifyInChild(eventStoreUrl: string, databaseUrl: string): Promis
   const child = fork(fileURLToPath(new URL('./audit-run.ts', import.meta.url)), [eventStoreUrl, databaseUrl], {
     execArgv: ['--import', 'tsx'],
   })
-  const exited = once(child, 'exit').then(([code]) => {
-    throw new Error(`the verification ended with ${code}`)
-  })
-  const [figures] = await Promise.race([once(child, 'message'), exited])
-  await once(child, 'exit')
-  return figures as AuditFigures
+  const exited = once(child, 'exit')
+  const figures = await Promise.race([once(child, 'message'), exited.then(() => [])])
+  const [code] = await exited
+  if (figures[0] === undefined) throw new Error(`the verification ended with ${code}`)
+  return figures[0] as AuditFigures
 }
 
 /** Calls over months, sealed and closed on the way as they would be, read models beside them. */

@@ -71,7 +71,7 @@ function createWriter(store: EventStore, { now = () => new Date().toISOString(),
         return decision.map((event) => ({ event, origin }))
       })
       const frozen = freeze(customerStream(customerId), head, caused)
-      const outcome = await sendUntilKnown(store, frozen.attempt, { sendMs: 5_000, attemptMs: 30_000 })
+      const outcome = await sendUntilKnown(store, frozen.attempt, { sendMs: 10_000, attemptMs: 180_000 })
       if (outcome.kind !== 'appended') throw new Error(`an append ended as ${outcome.kind}`)
       head = frozen.head
       return caused.length
