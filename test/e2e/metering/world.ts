@@ -9,6 +9,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { inject } from 'vitest'
 import { postgresDoubts } from '../../../src/commands/doubts.ts'
+import { licenceIdentity } from '../../../src/commands/plans.ts'
+import type { Licence } from '../../../src/events/catalogue.ts'
 import { connectEventStore } from '../../../src/eventstore/client.ts'
 import { startEmbeddedEventStore } from '../../../src/eventstore/embedded/start.ts'
 import type { StoredEvent } from '../../../src/eventstore/store.ts'
@@ -151,15 +153,38 @@ export async function startWorld(start: string, brokers: readonly string[]) {
       return time - Math.min(oldest, judged === '' ? Date.parse(start) : Date.parse(judged))
     },
 
+    /** Every record of an hour before `hour` (ISO 8601) is at an end, or in doubt for good. */
+    async isSentBefore(hour: string): Promise<boolean> {
+      const { rows } = await pool.query(`select 1 from metering.records where ${isOnItsWay} and hour < $2 limit 1`, [
+        now(),
+        hour,
+      ])
+      return rows.length === 0
+    },
+
     /** Ticks until everything is sealed and has its answer, at the end of the hour that runs. */
     async settle(): Promise<void> {
       await setClock((Math.floor(time / hourMs) + 2) * hourMs + graceMs)
       const ticked = await world.tick()
       await world.untilInTime(
         'everything folded, sealed and answered',
-        async () => (await world.isJudged(ticked)) && (await waiting()) === 0,
+        async () => (await world.isJudged(ticked)) && (await world.isSentBefore('infinity')),
         minuteMs,
       )
+    },
+
+    /** Every customer event of the log is acknowledged by Kafka. */
+    async isRelayed(): Promise<boolean> {
+      let written = 0
+      for await (const _ of store.readAll({ prefixes: ['customer-'] })) written += 1
+      const { rows } = await pool.query<{ relayed: string }>('select sum(c) as relayed from relay, unnest(counts) as c')
+      return Number(rows[0]?.relayed ?? 0) === written
+    },
+
+    /** What AWS bills under a licence: UTC hour (`2027-03-10T04`) → calls. */
+    async billed({ licence }: { readonly licence: Licence }): Promise<Record<string, number>> {
+      const ofLicence = (await aws.ledger()).filter(({ subscriptionId }) => subscriptionId === licenceIdentity(licence))
+      return Object.fromEntries(ofLicence.map(({ hour, quantity }) => [hour.slice(0, 13), quantity]).toSorted())
     },
 
     /** Every event of the log. */
@@ -197,14 +222,6 @@ export async function startWorld(start: string, brokers: readonly string[]) {
         throw error
       })
     return rows[0]?.judged?.toISOString() ?? ''
-  }
-
-  async function waiting(): Promise<number> {
-    const { rows } = await pool.query<{ count: number }>(
-      `select count(*)::int as count from metering.records where ${isOnItsWay}`,
-      [now()],
-    )
-    return rows[0]?.count ?? 0
   }
 
   return world
