@@ -75,6 +75,8 @@ const runVerify = (options: VerifyCommand): Promise<void> =>
       })
       bar.stop()
       if (whole) await rm(path, { force: true })
+      const isEmpty = report.events === 0 && report.differences.length === 0
+      if (!whole && isEmpty) throw new CommandError(`Customer ${options.customer} is unknown.`)
       printVerifyReport(report, options.json)
     } catch (error) {
       bar.stop()

@@ -26,12 +26,13 @@ export interface TableEvent {
 
 export interface TamperedSystem {
   readonly store: EventStore
+  readonly eventStoreUrl: string
   /** Rewrites the event store's table. */
   tamperLog(change: (events: TableEvent[]) => TableEvent[]): Promise<void>
   /** Swaps two events of a stream in the columns by which streams are found, and leaves the events as they are. */
   tamperIndex(stream: string): Promise<void>
   /** Runs `work` with tables that are thrown away behind it. */
-  withTables<T>(work: (pool: pg.Pool) => Promise<T>): Promise<T>
+  withTables<T>(work: (pool: pg.Pool, url: string) => Promise<T>): Promise<T>
   /** As it was. */
   restore(): Promise<void>
   stop(): Promise<void>
@@ -56,6 +57,7 @@ export async function startSystem(log: readonly PositionedEvent[]): Promise<Tamp
 
   return {
     store,
+    eventStoreUrl: server.url,
     async tamperLog(change) {
       await writeTable(events, change(structuredClone(await readTable(events))))
     },
@@ -76,7 +78,7 @@ export async function startSystem(log: readonly PositionedEvent[]): Promise<Tamp
       const url = await copyOf(tables.url)
       const pool = connect(url)
       try {
-        return await work(pool)
+        return await work(pool, url)
       } finally {
         await pool.end()
       }
