@@ -44,6 +44,13 @@ const whole = (min: number, max = Number.MAX_SAFE_INTEGER) =>
   text.regex(/^\d+$/).transform(Number).pipe(z.int().min(min).max(max))
 const address = (...schemes: string[]) =>
   text.refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)) && URL.canParse(value))
+const withHost = (value: string) => new URL(value).hostname !== ''
+/** Every link of the console begins at the root. */
+const withoutPath = (value: string) => /^https?:\/\/[^/?#@]+\/*$/.test(value)
+const hostAndPort = text.regex(/^[^\s:/]+:\d+$/).refine((value) => {
+  const port = Number(value.split(':')[1])
+  return port >= 1 && port <= 65_535
+})
 const decimal = (min: number, max: number) =>
   text
     .regex(/^\d*\.?\d+$/)
@@ -87,8 +94,8 @@ const settings = {
   HOST: withDefault(text, '127.0.0.1', 'a host name or address', 'Address to listen on'),
   PORT: withDefault(whole(0, 65_535), '8080', 'a port number from 0 to 65535 (0: any free one)', 'Port to listen on'),
   PUBLIC_URL: optional(
-    address('http', 'https'),
-    'an http:// or https:// address',
+    address('http', 'https').refine(withoutPath),
+    'an http:// or https:// address without a path',
     'Address the outside world uses; not set: http://localhost:PORT',
   ),
   TRUST_PROXY: withDefault(
@@ -114,7 +121,7 @@ const settings = {
     'password',
   ),
   KAFKA_BROKERS: optional(
-    list(text.regex(/^[^\s:]+:\d+$/)),
+    list(hostAndPort),
     'a comma-separated list of host:port',
     'Kafka; not set: metering reads the event store directly',
   ),
@@ -127,8 +134,8 @@ const settings = {
   KAFKA_SASL_USERNAME: optional(text, 'a user name', 'Kafka user'),
   KAFKA_SASL_PASSWORD: optional(text, 'a password', 'Kafka password', 'whole'),
   SMTP_URL: optional(
-    address('smtp', 'smtps'),
-    'an smtp:// or smtps:// address',
+    address('smtp', 'smtps').refine(withHost),
+    'an smtp:// or smtps:// address of a host',
     'Mail server; not set: an outbox folder in DATA_DIR',
     'password',
   ),

@@ -132,7 +132,15 @@ describe('every page', () => {
     const browser = served.browser()
     await browser.get('/console/sign-in')
     const page = await browser.post('/console/sign-in', { email: 'x'.repeat(20_000) })
-    expect(page.status).toBe(400)
+    expect([page.status, page.text]).toEqual([400, expect.stringContaining('The form is too long.')])
+  })
+
+  test('with a character that Postgres cannot hold is refused like one that is not complete', async () => {
+    const served = await start()
+    const browser = served.browser()
+    await browser.get('/console/sign-in')
+    const fields = { email: `${served.email}\0`, password: goodPassword, code: '000000' }
+    expect((await browser.post('/console/sign-in', fields)).status).toBe(400)
   })
 })
 

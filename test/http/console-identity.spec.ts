@@ -115,6 +115,13 @@ describe('sign-in', () => {
     expect(Number(page.headers['retry-after'])).toBeGreaterThan(30)
   })
 
+  test('is where the console begins, however its address is written', async () => {
+    const browser = (await start()).browser()
+    for (const entrance of ['/console', '/console/']) {
+      expect((await browser.get(entrance)).location).toBe('/console/dashboard')
+    }
+  })
+
   test('leads back to the page that asked for it, and never away from the console', async () => {
     const served = await start()
     const { secret } = await activate(served)

@@ -41,6 +41,19 @@ async function nothingHere(): Promise<never> {
   throw new ApiError('not_found', 'There is nothing at this address.')
 }
 
+/** Fastify's refusals whose sentences are about the API's photographs elsewhere. */
+const refusedForms: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'The form is too long.',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'This is not a form of this console.',
+}
+
+function inWordsOfAPage(thrown: unknown): unknown {
+  if (thrown instanceof PasswordsBusy) return new ApiError('service_unavailable', thrown.message, { cause: thrown })
+  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
+  const refused = refusedForms[code]
+  return refused === undefined ? thrown : new ApiError('invalid_request', refused, { cause: thrown })
+}
+
 export async function registerConsole(
   app: FastifyInstance,
   { deps }: { readonly deps: ConsoleDependencies & ConsolePagesDependencies },
@@ -69,8 +82,7 @@ export async function registerConsole(
   await app.register(async (scope) => void scope.setNotFoundHandler(nothingHere), { prefix: '/console' })
 
   async function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const error =
-      thrown instanceof PasswordsBusy ? new ApiError('service_unavailable', thrown.message, { cause: thrown }) : thrown
+    const error = inWordsOfAPage(thrown)
     const ending = endingOf(error, deps.isUnavailable)
     // The server's own handler writes the common structure, and closes what must not be answered.
     if (wantsJson(request) || ending.kind !== 'answer') throw error

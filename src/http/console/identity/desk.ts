@@ -30,10 +30,13 @@ export function createDesk({ version }: Pick<ConsoleDependencies, 'version'>) {
 }
 export type Desk = ReturnType<typeof createDesk>
 
-/** The form's fields by name; absent ones are empty. */
+/** The form's fields by name; absent ones are empty, and so are those with U+0000, which Postgres cannot hold. */
 export function fieldsOf<N extends string>({ body }: FastifyRequest, ...names: N[]): Record<N, string> {
   const sent: Readonly<Record<string, unknown>> = typeof body === 'object' && body !== null ? { ...body } : {}
-  const text = (name: N) => (typeof sent[name] === 'string' ? sent[name] : '')
+  const text = (name: N) => {
+    const value = sent[name]
+    return typeof value === 'string' && !value.includes('\0') ? value : ''
+  }
   return Object.fromEntries(names.map((name) => [name, text(name)])) as Record<N, string>
 }
 

@@ -13,7 +13,9 @@ const nextOf = (given: unknown): string | undefined =>
 export function registerSignIn(app: FastifyInstance, deps: ConsoleDependencies, cookies: SessionCookies, desk: Desk) {
   const { accounts } = deps
 
-  app.get('/console', async (_request, reply) => reply.redirect('/console/dashboard', 303))
+  for (const entrance of ['/console', '/console/']) {
+    app.get(entrance, async (_request, reply) => reply.redirect('/console/dashboard', 303))
+  }
 
   app.get('/console/sign-in', async (request, reply) => {
     if (request.visit?.session?.stage === 'full') return reply.redirect('/console/dashboard', 303)

@@ -19,7 +19,7 @@ export function registerBundles(app: FastifyInstance, deps: ConsolePagesDependen
 
   app.get('/console/usage/:month/bundle', { preHandler: requireSession }, async (request, reply) => {
     const { customerId } = signedInOf(request)
-    const month = monthIn(request)
+    const month = monthIn(request, deps.clock.now())
     if (underWay.size >= maxBundles || underWay.has(customerId)) {
       throw new ApiError('service_unavailable', 'A bundle is being made already. Try again when it is done.')
     }

@@ -92,8 +92,7 @@ export function registerPages(app: FastifyInstance, deps: ConsolePagesDependenci
   })
   app.get('/console/usage/:month', signedIn, async (request, reply) => {
     const customer = await desk.customer(request)
-    const month = monthIn(request)
-    if (month > customer.month) throw new ApiError('not_found', 'That month has not begun.')
+    const month = monthIn(request, deps.clock.now())
     const props = await usage(request, customer, month)
     return desk.show(reply, UsagePage({ frame: desk.frame(request, reply), ...props }))
   })

@@ -1,6 +1,7 @@
 /** Statements: as a page, and every event of the month as CSV. Both read the log, so both are bounded in number. */
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { monthOf } from '../../../commands/plans.ts'
 import { monthText } from '../../../format.ts'
 import { ApiError } from '../../envelope.ts'
 import { requireSession, signedInOf } from '../context.ts'
@@ -28,7 +29,7 @@ export function registerStatements(app: FastifyInstance, deps: ConsolePagesDepen
 
   app.get('/console/usage/:month/statement', { preHandler: requireSession }, async (request, reply) => {
     const { customerId, accountId, email } = signedInOf(request)
-    const month = monthIn(request)
+    const month = monthIn(request, deps.clock.now())
     const leave = takeTurn()
     const statement = await deps.reads.statement(customerId, month).finally(leave)
     if (statement === null) throw noStatement(month)
@@ -38,7 +39,7 @@ export function registerStatements(app: FastifyInstance, deps: ConsolePagesDepen
 
   app.get('/console/usage/:month/statement.csv', { preHandler: requireSession }, async (request, reply) => {
     const { customerId } = signedInOf(request)
-    const month = monthIn(request)
+    const month = monthIn(request, deps.clock.now())
     const leave = takeTurn()
     let events: Awaited<ReturnType<typeof deps.reads.statementEvents>>
     try {
@@ -62,9 +63,10 @@ const noStatement = (month: string) =>
     `There is no statement of ${monthText(month)}: the log has no event of yours in that month.`,
   )
 
-/** @throws ApiError not_found */
-export function monthIn({ params }: FastifyRequest): string {
+/** A month that has begun at `now`, ISO 8601 UTC. @throws ApiError not_found */
+export function monthIn({ params }: FastifyRequest, now: string): string {
   const { month } = params as { month: string }
-  if (!/^\d{4}-(0[1-9]|1[0-2])$/.test(month)) throw new ApiError('not_found', 'There is no such month.')
+  if (!/^[1-9]\d{3}-(0[1-9]|1[0-2])$/.test(month)) throw new ApiError('not_found', 'There is no such month.')
+  if (month > monthOf(now)) throw new ApiError('not_found', 'That month has not begun.')
   return month
 }
