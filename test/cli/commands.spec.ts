@@ -123,8 +123,8 @@ describe('errors are one sentence on stderr, and the exit code says so', () => {
 
   test.each([
     [{ PORT: 'http' }, 'PORT must be a port number from 0 to 65535 (0: any free one), but is "http"'],
-    [{ ROLES: 'api,relay' }, 'this version has no role relay'],
-    [{ METERING_SUBMIT: 'on' }, 'METERING_SUBMIT is on, but this version submits nothing'],
+    [{ ROLES: 'api,relay' }, 'ROLES names relay, which needs KAFKA_BROKERS'],
+    [{ METERING_WINDOW_HOURS: '1' }, 'METERING_WINDOW_HOURS must be'],
     [{ DATABASE_URL: 'postgres://127.0.0.1:1/none' }, 'must be set when DATABASE_URL is'],
     [{ MODEL_SET: 'none' }, 'There is no model set "none"'],
     [{ MODELS_DIR: folder, MODEL_SET: 'ensemble' }, 'is missing. Looked in'],
