@@ -5,7 +5,9 @@ import { BadInvoice, readInvoices } from '../../src/audit/invoice.ts'
 import { reconcile } from '../../src/audit/reconcile.ts'
 import { againstCloudTrail } from '../../src/audit/reconcile-cloudtrail.ts'
 import { type LedgerRecord, readLedger } from '../../src/audit/reconcile-ledger.ts'
-import type { RecordState } from '../../src/metering/record.ts'
+import { newMeter } from '../../src/metering/meter.ts'
+import { decideAccept } from '../../src/metering/operator.ts'
+import { evolveRecord, type RecordState } from '../../src/metering/record.ts'
 import { type Database, openDatabase } from '../projections/support.ts'
 import { february } from './february.ts'
 import type { World } from './world.ts'
@@ -262,6 +264,22 @@ describe('what differs from CloudTrail is named with its likely cause', () => {
       next: null,
     })
   })
+})
+
+test('what CloudTrail shows of a record in doubt settles it, and nothing else can be settled so', () => {
+  const { record } = inState('unknown')
+  const order = { recordId: record.recordId, meteringRecordId: 'from-cloudtrail', now: '2026-03-02T00:00:00.000Z' }
+  const books = { meter: newMeter(record.customerId), records: [record], adjustments: [] }
+  const ruling = decideAccept(books, order)
+  if (!('events' in ruling)) throw new Error(ruling.refusal)
+  const [event] = ruling.events
+  if (event?.type !== 'RecordAccepted') throw new Error('it was not accepted')
+  expect(event.data.attempt).toBe(record.attempts)
+  expect(evolveRecord(record, event)).toMatchObject({ state: 'accepted', meteringRecordId: 'from-cloudtrail' })
+  for (const state of ['accepted', 'refused', 'carried_forward'] as const) {
+    expect(decideAccept({ ...books, records: [inState(state).record] }, order)).toHaveProperty('refusal')
+  }
+  expect(decideAccept({ ...books, records: [] }, order)).toHaveProperty('refusal')
 })
 
 describe('invoices', () => {
