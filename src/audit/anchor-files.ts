@@ -1,9 +1,8 @@
 /** Anchors as files of a folder: named after their tick's time, written whole or not at all. */
-import type { KeyObject } from 'node:crypto'
 import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Anchor, anchorFault, anchorSchema } from './anchor.ts'
+import { type Anchor, anchorFault, anchorSchema, type PublicKeys } from './anchor.ts'
 
 export interface AnchorFile {
   /** ISO 8601 UTC, from the file's name. */
@@ -11,7 +10,7 @@ export interface AnchorFile {
   readonly path: string
 }
 
-/** A file that is no anchor, or none that this key signed. */
+/** A file that is no anchor, or none that these keys signed. */
 export class BadAnchor extends Error {
   override name = 'BadAnchor'
 }
@@ -34,7 +33,7 @@ export async function listAnchors(dir: string): Promise<AnchorFile[]> {
 }
 
 /** Reads an anchor and verifies its signature and root. @throws BadAnchor; what reading the file throws */
-export async function readAnchor(path: string, publicKey: KeyObject): Promise<Anchor> {
+export async function readAnchor(path: string, keys: PublicKeys): Promise<Anchor> {
   const text = await readFile(path, 'utf8')
   let anchor: Anchor
   try {
@@ -42,7 +41,7 @@ export async function readAnchor(path: string, publicKey: KeyObject): Promise<An
   } catch (cause) {
     throw new BadAnchor(`${path} is no anchor`, { cause })
   }
-  const fault = anchorFault(anchor, publicKey)
+  const fault = anchorFault(anchor, keys)
   if (fault !== null) throw new BadAnchor(`the anchor ${path} cannot be trusted: ${fault}`)
   return anchor
 }
@@ -50,12 +49,12 @@ export async function readAnchor(path: string, publicKey: KeyObject): Promise<An
 /** The newest anchor that can be trusted, or null. `onBad` is told of each newer one that cannot. */
 export async function newestAnchor(
   dir: string,
-  publicKey: KeyObject,
+  keys: PublicKeys,
   onBad: (error: BadAnchor) => void,
 ): Promise<Anchor | null> {
   for (const { path } of (await listAnchors(dir)).reverse()) {
     try {
-      return await readAnchor(path, publicKey)
+      return await readAnchor(path, keys)
     } catch (error) {
       if (!(error instanceof BadAnchor)) throw error
       onBad(error)

@@ -66,17 +66,25 @@ export function signAnchor(
   }
 }
 
-/** What is wrong with the signature of an anchor's statement, or null. */
-export function signatureFault({ signature, ...statement }: SignedAnchor, publicKey: KeyObject): string | null {
-  if (statement.key !== keyId(publicKey)) return 'it is signed with another key'
-  return verify(null, canonicalBytes(statement), publicKey, Buffer.from(signature, 'base64'))
+/** Keys whose signatures count: after a rotation of AUDIT_SIGNING_KEY those before it too, for what they signed. */
+export type PublicKeys = readonly KeyObject[]
+
+/** What is wrong with the signature over a value that names its key, or null. */
+export function signatureFault(signed: { readonly key: string }, signature: string, keys: PublicKeys): string | null {
+  const publicKey = keys.find((key) => keyId(key) === signed.key)
+  if (publicKey === undefined) return 'it is signed with another key'
+  return verify(null, canonicalBytes(signed), publicKey, Buffer.from(signature, 'base64'))
     ? null
     : 'its signature is wrong'
 }
 
+/** What is wrong with the signature of an anchor's statement, or null. */
+export const anchorSignatureFault = ({ signature, ...statement }: SignedAnchor, keys: PublicKeys): string | null =>
+  signatureFault(statement, signature, keys)
+
 /** What is wrong with an anchor in itself, or null: signature, order of its streams, and root. */
-export function anchorFault({ heads, ...signed }: Anchor, publicKey: KeyObject): string | null {
-  const fault = signatureFault(signed, publicKey)
+export function anchorFault({ heads, ...signed }: Anchor, keys: PublicKeys): string | null {
+  const fault = anchorSignatureFault(signed, keys)
   if (fault !== null) return fault
   if (heads.length !== signed.streams) return `it names ${heads.length} streams where ${signed.streams} are signed`
   const inOrder = heads.every(([stream], i) => i === 0 || (heads[i - 1]?.[0] ?? '') < stream)
@@ -104,8 +112,8 @@ export function prover({ heads }: Pick<Anchor, 'heads'>): (index: number) => Omi
 }
 
 /** What is wrong with an inclusion, or null. */
-export function inclusionFault({ head, index, proof, anchor }: Inclusion, publicKey: KeyObject): string | null {
-  const fault = signatureFault(anchor, publicKey)
+export function inclusionFault({ head, index, proof, anchor }: Inclusion, keys: PublicKeys): string | null {
+  const fault = anchorSignatureFault(anchor, keys)
   if (fault !== null) return `the anchor of ${anchor.through}: ${fault}`
   const siblings = proof.map((hex) => Buffer.from(hex, 'hex'))
   const root = rootFromProof(headLeaf(head), index, anchor.streams, siblings)

@@ -1,9 +1,8 @@
 /** What an anchor knew of one customer: made for a bundle, and checked there. Pure. */
-import type { KeyObject } from 'node:crypto'
 import { customerStream } from '../events/catalogue.ts'
 import type { Head } from '../events/chain.ts'
 import { meteringStream } from '../events/metering.ts'
-import { type Anchor, inclusionFault, prover, signatureFault } from './anchor.ts'
+import { type Anchor, anchorSignatureFault, inclusionFault, type PublicKeys, prover } from './anchor.ts'
 import type { AnchoredPoint, Member } from './bundle.ts'
 
 /** Null when the anchor does not know the customer. */
@@ -25,13 +24,13 @@ const headOf = ({ head: [, revision, hash] }: Member): Head => ({ revision: BigI
 export function pointFaults(
   { anchor, customer, metering }: AnchoredPoint,
   customerId: string,
-  key: KeyObject,
+  keys: PublicKeys,
 ): string[] {
-  const signature = signatureFault(anchor, key)
+  const signature = anchorSignatureFault(anchor, keys)
   if (signature !== null) return [signature]
   const faults = (member: Member, stream: string): string[] => {
     const [name] = member.head
-    const fault = inclusionFault({ ...member, anchor }, key)
+    const fault = inclusionFault({ ...member, anchor }, keys)
     return [
       ...(name === stream ? [] : [`it proves the head of ${name}, not that of ${stream}`]),
       ...(fault === null ? [] : [`the head of ${name}: ${fault}`]),

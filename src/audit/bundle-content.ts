@@ -1,5 +1,4 @@
 /** What a bundle's parts say, held against its anchors, the rules and each other. Pure. */
-import type { KeyObject } from 'node:crypto'
 import { monthStart, nextMonth } from '../commands/plans.ts'
 import { customerStream } from '../events/catalogue.ts'
 import { emptyHead, type Head } from '../events/chain.ts'
@@ -7,7 +6,7 @@ import { meteringStream, parseMeteringEvent } from '../events/metering.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import type { StoredEvent } from '../eventstore/store.ts'
 import { foldMonth, type LoggedEvent } from '../statements/month.ts'
-import type { Anchor } from './anchor.ts'
+import type { Anchor, PublicKeys } from './anchor.ts'
 import { customerHead, meteringHead, pointFaults } from './anchored-point.ts'
 import type { AnchorsLine, BundledEvent } from './bundle.ts'
 import { canonicalText } from './canonical.ts'
@@ -21,7 +20,7 @@ import { streamRules, type VoidTarget } from './rules.ts'
 type Say = (where: string, fault: string) => void
 
 /** @param kept anchors the verifier has from elsewhere, already verified */
-export function contentCheck(anchors: AnchorsLine, publicKey: KeyObject, kept: readonly Anchor[], say: Say) {
+export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: readonly Anchor[], say: Say) {
   const { customerId, month, before, after } = anchors
   const [calls, metering] = [customerStream(customerId), meteringStream(customerId)]
   const start = {
@@ -39,12 +38,12 @@ export function contentCheck(anchors: AnchorsLine, publicKey: KeyObject, kept: r
   const counts = { events: 0, metering: 0 }
 
   if (before !== undefined) {
-    for (const fault of pointFaults(before, customerId, publicKey)) say('the anchor before', fault)
+    for (const fault of pointFaults(before, customerId, keys)) say('the anchor before', fault)
     if (BigInt(before.anchor.position.commit) >= BigInt(after.anchor.position.commit)) {
       say('the anchors', 'the one before is not older than the one after')
     }
   }
-  for (const fault of pointFaults(after, customerId, publicKey)) say('the anchor after', fault)
+  for (const fault of pointFaults(after, customerId, keys)) say('the anchor after', fault)
 
   /** Chain and kept anchors, the same for both streams. */
   function pass(bundled: BundledEvent, stream: string): StoredEvent | null {

@@ -1,12 +1,12 @@
 /**
- * Verifies a bundle as docs/audit.md says, from the file, a public key and nothing else: no database, no event store,
+ * Verifies a bundle as docs/audit.md says, from the file, public keys and nothing else: no database, no event store,
  * no setting.
  */
-import { createHash, type Hash, type KeyObject, verify } from 'node:crypto'
-import { type Anchor, keyId } from './anchor.ts'
+import { createHash, type Hash } from 'node:crypto'
+import { type Anchor, type PublicKeys, signatureFault } from './anchor.ts'
 import { type BundleLine, lineSchema, type PartName, partNames } from './bundle.ts'
 import { contentCheck } from './bundle-content.ts'
-import { canonicalBytes, canonicalText } from './canonical.ts'
+import { canonicalText } from './canonical.ts'
 
 export interface Difference {
   /** A line of the file, an event, a record, or a part. */
@@ -26,7 +26,7 @@ type ManifestLine = Extract<BundleLine, { part: 'manifest' }>
 /** @param kept anchors the verifier has from elsewhere: the only thing that a holder of the signing key cannot forge */
 export async function checkBundle(
   chunks: AsyncIterable<Buffer>,
-  publicKey: KeyObject,
+  keys: PublicKeys,
   kept: readonly Anchor[] = [],
 ): Promise<BundleReport> {
   const differences: Difference[] = []
@@ -59,7 +59,7 @@ export async function checkBundle(
     if (line.part === 'anchors') {
       if (subject !== undefined) say(where, 'a second part "anchors"')
       const { customerId, month } = line
-      subject ??= { customerId, month, check: contentCheck(line, publicKey, kept, say) }
+      subject ??= { customerId, month, check: contentCheck(line, keys, kept, say) }
     } else if (subject === undefined) {
       say(where, 'the file does not begin with the part "anchors"')
       return { differences, content: null }
@@ -74,7 +74,7 @@ export async function checkBundle(
   }
   const { customerId, month, check } = subject
   if (manifest === undefined) say('the file', 'it has no manifest: it was cut off')
-  else for (const fault of manifestFaults(manifest, tallies, subject, publicKey)) say('the manifest', fault)
+  else for (const fault of manifestFaults(manifest, tallies, subject, keys)) say('the manifest', fault)
   return { differences, content: { customerId, month, ...check.end() } }
 }
 
@@ -84,13 +84,10 @@ function manifestFaults(
   { manifest, signature }: ManifestLine,
   tallies: Tallies,
   subject: { readonly customerId: string; readonly month: string },
-  publicKey: KeyObject,
+  keys: PublicKeys,
 ): string[] {
-  const faults: string[] = []
-  if (manifest.key !== keyId(publicKey)) faults.push('it is signed with another key')
-  else if (!verify(null, canonicalBytes(manifest), publicKey, Buffer.from(signature, 'base64'))) {
-    faults.push('its signature is wrong')
-  }
+  const unsigned = signatureFault(manifest, signature, keys)
+  const faults = unsigned === null ? [] : [unsigned]
   if (manifest.customerId !== subject.customerId || manifest.month !== subject.month) {
     faults.push(`it is of customer ${manifest.customerId} and ${manifest.month}`)
   }

@@ -1,9 +1,8 @@
 /** Which anchors a bundle reaches from and to. */
-import type { KeyObject } from 'node:crypto'
 import { monthStart, nextMonth } from '../commands/plans.ts'
 import { meteringStream, parseMeteringEvent } from '../events/metering.ts'
 import type { EventStore } from '../eventstore/store.ts'
-import type { Anchor } from './anchor.ts'
+import type { Anchor, PublicKeys } from './anchor.ts'
 import { type AnchorFile, BadAnchor, listAnchors, readAnchor } from './anchor-files.ts'
 import { anchoredPoint, customerHead, meteringHead } from './anchored-point.ts'
 import type { AnchoredPoint } from './bundle.ts'
@@ -17,7 +16,8 @@ export class NotAnchoredYet extends Error {
 export interface AnchorChoice {
   readonly store: Pick<EventStore, 'readForward'>
   readonly anchorDir: string
-  readonly publicKey: KeyObject
+  /** Anchors signed by these are taken. */
+  readonly publicKeys: PublicKeys
   /** Takes an anchor of the log as it is now and keeps it in the folder; absent where that may not be asked for. */
   readonly takeNow?: (() => Promise<Anchor>) | undefined
   /** Told of anchors in the folder that cannot be trusted; they are passed over. */
@@ -90,9 +90,9 @@ async function pointIn(
   return point === null || customerHead(point).revision < from ? null : point
 }
 
-async function trusted({ publicKey, onBadAnchor }: AnchorChoice, { path }: AnchorFile): Promise<Anchor | null> {
+async function trusted({ publicKeys, onBadAnchor }: AnchorChoice, { path }: AnchorFile): Promise<Anchor | null> {
   try {
-    return await readAnchor(path, publicKey)
+    return await readAnchor(path, publicKeys)
   } catch (error) {
     if (!(error instanceof BadAnchor)) throw error
     onBadAnchor(error)

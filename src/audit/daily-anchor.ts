@@ -4,6 +4,7 @@ import { isAbsolute, relative } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
+import type { PublicKeys } from './anchor.ts'
 import { keepAnchor, listAnchors, newestAnchor } from './anchor-files.ts'
 import { type AnchorSource, takeAnchor } from './take-anchor.ts'
 
@@ -11,6 +12,8 @@ export interface DailyAnchorOptions extends AnchorSource {
   /** Folder of the anchors: ANCHOR_DIR, or `anchors` of DATA_DIR. */
   readonly dir: string
   readonly dataDir: string
+  /** Those that signed before a rotation: the new anchor goes on from their newest. */
+  readonly olderKeys?: PublicKeys | undefined
   readonly databaseUrl: string
   readonly clock: { now(): string }
   readonly log: Logger
@@ -55,11 +58,11 @@ export function startDailyAnchor(options: DailyAnchorOptions): { stop(): Promise
 export async function anchorOfToday(
   options: Omit<DailyAnchorOptions, 'databaseUrl' | 'dataDir'>,
 ): Promise<string | null> {
-  const { dir, clock, log, signingKey } = options
+  const { dir, clock, log, signingKey, olderKeys = [] } = options
   const today = clock.now().slice(0, 10)
   const files = await listAnchors(dir)
   if (files.some(({ through }) => through.startsWith(today))) return null
-  const earlier = await newestAnchor(dir, createPublicKey(signingKey), (error) =>
+  const earlier = await newestAnchor(dir, [createPublicKey(signingKey), ...olderKeys], (error) =>
     log.warn({ alarm: 'anchor' }, error.message),
   )
   return keepAnchor(dir, await takeAnchor(options, { earlier, fresh: true }))

@@ -2,7 +2,7 @@
  * The child process that makes one bundle. The bytes go to its standard output, whose pipe makes it wait for a slow
  * reader; everything else is said over the channel. It leaves when its parent does.
  */
-import { createPrivateKey } from 'node:crypto'
+import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { once } from 'node:events'
 import { connectEventStore } from '../eventstore/client.ts'
 import { exportBundle } from './export.ts'
@@ -12,6 +12,8 @@ export interface ExportTask {
   readonly anchorDir: string
   /** PKCS #8, PEM. */
   readonly signingKey: string
+  /** Public keys that signed anchors before a rotation, SPKI, PEM. */
+  readonly olderKeys?: readonly string[]
   readonly customerId: string
   /** UTC, `YYYY-MM`. */
   readonly month: string
@@ -27,12 +29,13 @@ export type ExportNews =
 const say = (news: ExportNews) => void process.send?.(news)
 
 async function work(task: ExportTask): Promise<void> {
-  const { eventStoreUrl, anchorDir, signingKey, customerId, month, now } = task
+  const { eventStoreUrl, anchorDir, signingKey, olderKeys = [], customerId, month, now } = task
   const store = connectEventStore(eventStoreUrl)
   try {
     const source = {
       store,
       signingKey: createPrivateKey(signingKey),
+      olderKeys: olderKeys.map((pem) => createPublicKey(pem)),
       anchorDir,
       onBadAnchor: ({ message }: Error) => say({ kind: 'bad_anchor', message }),
       now: () => now,

@@ -7,7 +7,7 @@ import { meteringStream } from '../events/metering.ts'
 import { parseCustomerEvent } from '../events/parse.ts'
 import type { EventStore, StoredEvent } from '../eventstore/store.ts'
 import { foldMonth } from '../statements/month.ts'
-import { keyId } from './anchor.ts'
+import { keyId, type PublicKeys } from './anchor.ts'
 import { customerHead, meteringHead } from './anchored-point.ts'
 import { type AnchorsLine, type BundleLine, bundleFormat, type Manifest, type PartName, partNames } from './bundle.ts'
 import { canonicalBytes, canonicalText } from './canonical.ts'
@@ -21,9 +21,11 @@ export class NothingToExport extends Error {
   override name = 'NothingToExport'
 }
 
-export interface ExportSource extends Omit<AnchorChoice, 'store' | 'publicKey'> {
+export interface ExportSource extends Omit<AnchorChoice, 'store' | 'publicKeys'> {
   readonly store: Pick<EventStore, 'readForward' | 'readBackward'>
   readonly signingKey: KeyObject
+  /** Those that signed anchors before a rotation. */
+  readonly olderKeys?: PublicKeys | undefined
   /** For the manifest's `createdAt`. ISO 8601. */
   readonly now: () => string
 }
@@ -41,10 +43,10 @@ export async function exportBundle(
   customerId: string,
   month: string,
 ): Promise<AsyncGenerator<Buffer, void, void>> {
-  const publicKey = createPublicKey(source.signingKey)
   const place = await placeOfMonth(source.store, customerId, month)
   if (place === null) throw new NothingToExport(`Customer ${customerId} is unknown, or has nothing in ${month}.`)
-  const choice: AnchorChoice = { ...source, publicKey }
+  const publicKeys = [createPublicKey(source.signingKey), ...(source.olderKeys ?? [])]
+  const choice: AnchorChoice = { ...source, publicKeys }
   const before = await anchorBefore(choice, customerId, place)
   const after = await anchorAfter(choice, customerId, month, place, before)
   const anchors: AnchorsLine = {

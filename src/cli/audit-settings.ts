@@ -13,7 +13,7 @@ export async function auditSettings(): Promise<{ signingKey: KeyObject; dir: str
 }
 
 /** @throws CommandError when the file holds none, what reading it throws */
-export async function readPublicKey(path: string): Promise<KeyObject> {
+async function readPublicKey(path: string): Promise<KeyObject> {
   const pem = await readFile(path, 'utf8')
   try {
     const key = createPublicKey(pem)
@@ -23,5 +23,14 @@ export async function readPublicKey(path: string): Promise<KeyObject> {
   }
   throw new CommandError(`${path} holds no Ed25519 public key in PEM.`)
 }
+
+/** Said beside `--public-key`. */
+export const severalKeys = 'repeat it where the signing key was changed'
+
+/** For options that may be given several times. */
+export const repeated = (value: string, before: readonly string[] = []): string[] => [...before, value]
+
+/** @throws as readPublicKey */
+export const readPublicKeys = (paths: readonly string[]): Promise<KeyObject[]> => Promise.all(paths.map(readPublicKey))
 
 export const warn = ({ message }: Error): void => void process.stderr.write(`liveness: ${message}\n`)

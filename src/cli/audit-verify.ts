@@ -12,7 +12,7 @@ import { Interrupted } from '../audit/verify-pass.ts'
 import { keepState, loadState, missingHead, type VerifyState } from '../audit/verify-resume.ts'
 import type { Position } from '../eventstore/store.ts'
 import { addReconcileCommand } from './audit-reconcile.ts'
-import { auditSettings, readPublicKey, warn } from './audit-settings.ts'
+import { auditSettings, readPublicKeys, repeated, severalKeys, warn } from './audit-settings.ts'
 import { printVerifyReport } from './audit-verify-report.ts'
 import { argument, CommandError, customerIdArgument } from './output.ts'
 import { withSystem } from './system.ts'
@@ -23,7 +23,7 @@ interface VerifyCommand {
   readonly customer?: string
   readonly month?: string
   readonly anchor?: string[]
-  readonly publicKey?: string
+  readonly publicKey?: string[]
   readonly streams?: true
   readonly state?: string
   readonly fromStart?: true
@@ -37,7 +37,7 @@ export function addAuditVerifyCommands(audit: Command): void {
     .option('--customer <id>', "only this customer's streams and rows", customerIdArgument)
     .option('--month <YYYY-MM>', 'only the books and rows of this UTC month', month)
     .option('--anchor <file...>', 'anchors that you kept; the newest in ANCHOR_DIR is looked at as well')
-    .option('--public-key <file>', 'PEM of the key that signed the anchors; default: that of this installation')
+    .option('--public-key <file>', `PEM, default: this installation's; ${severalKeys}`, repeated)
     .option('--streams', 'read each stream by itself too: twice the reading')
     .option('--state <file>', 'where its place is kept when it is interrupted; default: in DATA_DIR')
     .option('--from-start', 'begin anew, whatever place was kept')
@@ -89,12 +89,12 @@ const runVerify = (options: VerifyCommand): Promise<void> =>
     }
   })
 
-async function anchorsFor({ anchor = [], publicKey }: VerifyCommand): Promise<Anchor[]> {
+async function anchorsFor({ anchor = [], publicKey = [] }: VerifyCommand): Promise<Anchor[]> {
   const { signingKey, dir } = await auditSettings()
   const own = createPublicKey(signingKey)
-  const key = publicKey === undefined ? own : await readPublicKey(publicKey)
-  const given = await Promise.all(anchor.map((path) => readAnchor(path, key)))
-  const newest = await newestAnchor(dir, own, warn)
+  const keys = await readPublicKeys(publicKey)
+  const given = await Promise.all(anchor.map((path) => readAnchor(path, keys.length === 0 ? [own] : keys)))
+  const newest = await newestAnchor(dir, [own, ...keys], warn)
   return newest === null || given.some(({ root }) => root === newest.root) ? given : [...given, newest]
 }
 

@@ -13,7 +13,7 @@ import { databaseTime } from '../postgres/pool.ts'
 import { appendTick } from '../relay/ticks.ts'
 import { type ReplayOptions, replay } from './audit-replay.ts'
 import { printReport } from './audit-report.ts'
-import { auditSettings, readPublicKey, warn } from './audit-settings.ts'
+import { auditSettings, readPublicKeys, repeated, severalKeys, warn } from './audit-settings.ts'
 import { addAuditVerifyCommands } from './audit-verify.ts'
 import { argument, customerIdArgument, print, printJson } from './output.ts'
 import { withSystem } from './system.ts'
@@ -74,13 +74,13 @@ export function addAuditCommands(program: Command): void {
     .command('verify-bundle')
     .description('verify an exported file; needs no database, no event store and no settings')
     .argument('<file>')
-    .requiredOption('--public-key <file>', 'PEM, from elsewhere than the bundle')
+    .requiredOption('--public-key <file>', `PEM, from elsewhere than the bundle; ${severalKeys}`, repeated)
     .option('--anchor <file...>', 'anchors that you kept: finds what a holder of the signing key could forge')
     .option('--json', 'one JSON object')
-    .action(async (file: string, options: { publicKey: string; anchor?: string[]; json?: true }) => {
-      const publicKey = await readPublicKey(options.publicKey)
-      const kept = await Promise.all((options.anchor ?? []).map((path) => readAnchor(path, publicKey)))
-      printReport(await checkBundle(createReadStream(file), publicKey, kept), options.json)
+    .action(async (file: string, options: { publicKey: string[]; anchor?: string[]; json?: true }) => {
+      const keys = await readPublicKeys(options.publicKey)
+      const kept = await Promise.all((options.anchor ?? []).map((path) => readAnchor(path, keys)))
+      printReport(await checkBundle(createReadStream(file), keys, kept), options.json)
     })
 
   addAuditVerifyCommands(audit)
@@ -89,7 +89,7 @@ export function addAuditCommands(program: Command): void {
 /** An anchor of everything written until now, from the newest one in ANCHOR_DIR on. */
 async function anchorNow({ store, clock, pool }: System) {
   const { signingKey, dir } = await auditSettings()
-  const earlier = await newestAnchor(dir, createPublicKey(signingKey), warn)
+  const earlier = await newestAnchor(dir, [createPublicKey(signingKey)], warn)
   const tick = () => appendTick({ store, clock, databaseClock: () => databaseTime(pool) })
   return { anchor: await takeAnchor({ store, signingKey, tick }, { earlier, fresh: true }), dir }
 }
@@ -108,6 +108,6 @@ async function exportInto(
   const path = resolve(into)
   await writeWhole(path, await exportBundle(source, customer, month))
   // What is handed out has been read back and verified as whoever gets it will.
-  const report = await checkBundle(createReadStream(path), createPublicKey(signingKey))
+  const report = await checkBundle(createReadStream(path), [createPublicKey(signingKey)])
   printReport(report, json, path)
 }

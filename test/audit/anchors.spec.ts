@@ -67,7 +67,7 @@ test('an anchor names every stream, and nothing is wrong with it or with the log
   await world.player.play(calls(30))
   await world.meter({ hours: 2 })
   const anchor = await world.anchor()
-  expect(anchorFault(anchor, world.publicKey)).toBeNull()
+  expect(anchorFault(anchor, world.keys)).toBeNull()
   const withEvents = anchor.heads.filter(([, revision]) => revision !== '-1').map(([stream]) => stream)
   expect(withEvents).toEqual([...new Set(world.store.all().map(({ stream }) => stream))].toSorted())
   const ofCustomers = world.player.customers().map(({ id }) => `metering-${id}`)
@@ -75,10 +75,10 @@ test('an anchor names every stream, and nothing is wrong with it or with the log
   expect(withEvents).not.toEqual(expect.arrayContaining(ofCustomers))
   expect(await findings(world.store, anchor)).toEqual([])
   const other = generateKeyPairSync('ed25519').publicKey
-  expect(anchorFault(anchor, other)).toBe('it is signed with another key')
+  expect(anchorFault(anchor, [other])).toBe('it is signed with another key')
   const [[stream, revision] = ['', '']] = anchor.heads
   const changed: Anchor = { ...anchor, heads: anchor.heads.with(0, [stream, revision, 'a'.repeat(64)]) }
-  expect(anchorFault(changed, world.publicKey)).toBe('its heads do not make its root')
+  expect(anchorFault(changed, world.keys)).toBe('its heads do not make its root')
 })
 
 test('an anchor taken from an earlier one on is the one taken from the start', async () => {
@@ -149,7 +149,7 @@ test('a log with a broken chain, and one that is not the one anchored before, ar
   Object.assign(victim?.data as object, { funding: 'credit', msg: 'x' })
   await expect(take(all)).rejects.toThrow(`${victim?.stream} revision ${victim?.revision} (${victim?.id}): its hash`)
   const newest = (await listAnchors(world.anchorDir)).at(-1)?.path ?? ''
-  const later = await readAnchor(newest, world.publicKey)
+  const later = await readAnchor(newest, world.keys)
   await expect(take(world.store.all().slice(0, before), later)).rejects.toThrow(LogMismatch)
 })
 
@@ -159,9 +159,9 @@ test('a file that was changed is no anchor, and the newest that can be trusted i
   await world.anchor()
   const path = (await listAnchors(world.anchorDir)).at(-1)?.path ?? ''
   await writeFile(path, (await readFile(path, 'utf8')).replace('customer-', 'customer_'))
-  await expect(readAnchor(path, world.publicKey)).rejects.toThrow(BadAnchor)
+  await expect(readAnchor(path, world.keys)).rejects.toThrow(BadAnchor)
   const bad: string[] = []
-  expect(await newestAnchor(world.anchorDir, world.publicKey, ({ message }) => bad.push(message))).toEqual(first)
+  expect(await newestAnchor(world.anchorDir, world.keys, ({ message }) => bad.push(message))).toEqual(first)
   expect(bad).toEqual([expect.stringContaining(path)])
 })
 

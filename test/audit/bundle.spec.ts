@@ -3,7 +3,7 @@ import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign 
 import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { keyId } from '../../src/audit/anchor.ts'
+import { keyId, type PublicKeys } from '../../src/audit/anchor.ts'
 import { listAnchors, readAnchor } from '../../src/audit/anchor-files.ts'
 import { type BundleReport, checkBundle } from '../../src/audit/check-bundle.ts'
 import { NotAnchoredYet } from '../../src/audit/choose-anchors.ts'
@@ -46,7 +46,7 @@ const bundleOf = (lines: readonly Line[]): Buffer =>
 
 describe('an untouched bundle', () => {
   test('agrees, and says what it holds', async () => {
-    const { differences, content } = await checkBundle(chunksOf(good, 77), world.publicKey)
+    const { differences, content } = await checkBundle(chunksOf(good, 77), world.keys)
     expect(differences).toEqual([])
     expect(content).toMatchObject({
       customerId,
@@ -65,26 +65,26 @@ describe('an untouched bundle', () => {
   })
 
   test('agrees in Python', { skip: !python }, async () => {
-    expect(await verifyByPython(world.publicKey, [good])).toEqual([[]])
+    expect(await verifyByPython(world.keys, [good])).toEqual([[]])
   })
 
   test('agrees with anchors that somebody kept, and says when they do not reach it', async () => {
     const [first, last] = await keptAnchors()
     for (const kept of [[first], [last], [first, last]]) {
       const anchors = kept.filter((anchor) => anchor !== undefined)
-      expect((await checkBundle(chunksOf(good), world.publicKey, anchors)).differences).toEqual([])
-      if (python) expect(await verifyByPython(world.publicKey, [good], anchors)).toEqual([[]])
+      expect((await checkBundle(chunksOf(good), world.keys, anchors)).differences).toEqual([])
+      if (python) expect(await verifyByPython(world.keys, [good], anchors)).toEqual([[]])
     }
     await world.player.play([{ customer: 0, minutes: 60, action: { kind: 'detect', key: undefined } }])
     const behind = [await world.anchor()]
-    const { differences } = await checkBundle(chunksOf(good), world.publicKey, behind)
+    const { differences } = await checkBundle(chunksOf(good), world.keys, behind)
     expect(differences.map(({ where }) => where)).toEqual(['the anchors given'])
-    if (python) expect((await verifyByPython(world.publicKey, [good], behind))[0]).toHaveLength(1)
+    if (python) expect((await verifyByPython(world.keys, [good], behind))[0]).toHaveLength(1)
   })
 })
 
 const keptAnchors = async () =>
-  Promise.all((await listAnchors(world.anchorDir)).map(({ path }) => readAnchor(path, world.publicKey)))
+  Promise.all((await listAnchors(world.anchorDir)).map(({ path }) => readAnchor(path, world.keys)))
 
 /** As whoever holds a key would: counts, hashes and signature are right again. */
 function resign(lines: readonly Line[], key: KeyObject = world.privateKey): Line[] {
@@ -253,12 +253,12 @@ describe('tampering', () => {
     'is found and named: $name ($how)',
     async ({ named, index }) => {
       const bundle = tampered()[index] ?? good
-      expect(faultsOf(await checkBundle(chunksOf(bundle), world.publicKey)).join('\n')).toMatch(named)
+      expect(faultsOf(await checkBundle(chunksOf(bundle), world.keys)).join('\n')).toMatch(named)
     },
   )
 
   test('is found and named by the Python verifier too', { skip: !python }, async () => {
-    const found = await verifyByPython(world.publicKey, tampered())
+    const found = await verifyByPython(world.keys, tampered())
     for (const [index, [name, , named]] of tamperings.entries()) {
       expect(found[index]?.join('\n'), name).toMatch(named)
     }
@@ -278,29 +278,28 @@ describe('tampering', () => {
 
   test('a log rewritten consistently does not lead to its anchored head', async () => {
     const bundle = bundleOf(resign(rewritten()))
-    expect(faultsOf(await checkBundle(chunksOf(bundle), world.publicKey)).join('\n')).toMatch(/customer-.*: it ends at/)
-    if (python)
-      expect((await verifyByPython(world.publicKey, [bundle]))[0]?.join('\n')).toMatch(/customer-.*: it ends at/)
+    expect(faultsOf(await checkBundle(chunksOf(bundle), world.keys)).join('\n')).toMatch(/customer-.*: it ends at/)
+    if (python) expect((await verifyByPython(world.keys, [bundle]))[0]?.join('\n')).toMatch(/customer-.*: it ends at/)
   })
 
   test("another's key is refused, whatever it signed", async () => {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const forged = bundleOf(resign(linesOf(good), privateKey))
-    expect(faultsOf(await checkBundle(chunksOf(forged), world.publicKey))).toEqual([
+    expect(faultsOf(await checkBundle(chunksOf(forged), world.keys))).toEqual([
       'the manifest: it is signed with another key',
     ])
     // Who takes the key out of the bundle's own hands is told of the anchors, which it did not sign.
-    expect(faultsOf(await checkBundle(chunksOf(forged), publicKey)).join('\n')).toMatch(
+    expect(faultsOf(await checkBundle(chunksOf(forged), [publicKey])).join('\n')).toMatch(
       /anchor after: it is signed with another key/,
     )
     if (!python) return
-    expect(await verifyByPython(world.publicKey, [forged])).toEqual([['the manifest: it is signed with another key']])
+    expect(await verifyByPython(world.keys, [forged])).toEqual([['the manifest: it is signed with another key']])
   })
 })
 
 describe('a metering stream that was rewritten together with its anchor', () => {
   /** A whole world whose metering stream is forged before it is anchored, by its operator with the real key. */
-  async function forgedMetering(change: (event: Line) => void): Promise<{ bundle: Buffer; publicKey: KeyObject }> {
+  async function forgedMetering(change: (event: Line) => void): Promise<{ bundle: Buffer; keys: PublicKeys }> {
     const { world, customerId, month } = await february()
     const stream = world.store.stream(`metering-${customerId}`) as unknown as Line[]
     for (const event of stream) change(event)
@@ -310,7 +309,7 @@ describe('a metering stream that was rewritten together with its anchor', () => 
     await world.close()
     const bundle = await world.export(customerId, month)
     await world.close()
-    return { bundle, publicKey: world.publicKey }
+    return { bundle, keys: world.keys }
   }
 
   test.for<[string, (event: Line) => void, RegExp]>([
@@ -348,9 +347,9 @@ describe('a metering stream that was rewritten together with its anchor', () => 
       /closed with/,
     ],
   ])('is found by its own contradictions: %s', async ([, change, named]) => {
-    const { bundle, publicKey } = await forgedMetering((event) => void change(event))
-    expect(faultsOf(await checkBundle(chunksOf(bundle), publicKey)).join('\n')).toMatch(named)
-    if (python) expect((await verifyByPython(publicKey, [bundle]))[0]?.join('\n')).toMatch(named)
+    const { bundle, keys } = await forgedMetering((event) => void change(event))
+    expect(faultsOf(await checkBundle(chunksOf(bundle), keys)).join('\n')).toMatch(named)
+    if (python) expect((await verifyByPython(keys, [bundle]))[0]?.join('\n')).toMatch(named)
   })
 })
 
@@ -373,8 +372,8 @@ test('bundles of any history agree in both verifiers, whenever anchors were take
         for (const { id } of world.player.customers()) {
           for (const month of world.months(id)) bundles.push(await world.export(id, month))
         }
-        for (const bundle of bundles) expect(faultsOf(await checkBundle(chunksOf(bundle), world.publicKey))).toEqual([])
-        if (python) expect((await verifyByPython(world.publicKey, bundles)).flat()).toEqual([])
+        for (const bundle of bundles) expect(faultsOf(await checkBundle(chunksOf(bundle), world.keys))).toEqual([])
+        if (python) expect((await verifyByPython(world.keys, bundles)).flat()).toEqual([])
       } finally {
         await world.close()
       }
@@ -382,6 +381,25 @@ test('bundles of any history agree in both verifiers, whenever anchors were take
     { numRuns: 25 },
   )
 }, 120_000)
+
+test('after a change of the signing key a bundle is verified with both keys, and with one alone it is not', async () => {
+  const { world, customerId } = await february()
+  const old = world.keys[0]
+  world.rotateKey()
+  await world.meter({ hours: 30 })
+  await world.player.play([{ customer: 0, minutes: 10, action: { kind: 'detect', key: undefined } }])
+  const bundle = await world.export(customerId, '2026-03')
+  expect((await checkBundle(chunksOf(bundle), world.keys)).differences).toEqual([])
+  expect(faultsOf(await checkBundle(chunksOf(bundle), [world.keys[0]]))).toEqual([
+    'the anchor before: it is signed with another key',
+  ])
+  expect(faultsOf(await checkBundle(chunksOf(bundle), [old])).toSorted()).toEqual([
+    'the anchor after: it is signed with another key',
+    'the manifest: it is signed with another key',
+  ])
+  if (python) expect(await verifyByPython(world.keys, [bundle])).toEqual([[]])
+  await world.close()
+})
 
 test('without leave to anchor, a bundle reaches the newest anchor, and there is none before the first', async () => {
   const world = createWorld()
@@ -393,7 +411,7 @@ test('without leave to anchor, a bundle reaches the newest anchor, and there is 
   await expect(world.export(id, '2025-12', { takeNow })).rejects.toThrow(NothingToExport)
   await world.anchor()
   await world.player.play([{ customer: 0, minutes: 5, action: { kind: 'detect', key: undefined } }])
-  const report = await checkBundle(chunksOf(await world.export(id, '2026-01', { takeNow })), world.publicKey)
+  const report = await checkBundle(chunksOf(await world.export(id, '2026-01', { takeNow })), world.keys)
   expect(report).toMatchObject({ differences: [], content: { events: 5, monthOver: false, closed: false } })
   await world.close()
 })
@@ -418,7 +436,7 @@ test('text of any script is hashed alike in both', { skip: !python }, async () =
   await world.store.send(freeze(customerStream(id), emptyHead, caused).attempt, 1_000)
   const bundle = await world.export(id, '2026-01')
   expect(bundle.toString()).toContain('Grüße')
-  expect((await checkBundle(chunksOf(bundle), world.publicKey)).differences).toEqual([])
-  expect(await verifyByPython(world.publicKey, [bundle])).toEqual([[]])
+  expect((await checkBundle(chunksOf(bundle), world.keys)).differences).toEqual([])
+  expect(await verifyByPython(world.keys, [bundle])).toEqual([[]])
   await world.close()
 })

@@ -98,7 +98,7 @@ const noneLeft = () => vi.waitFor(() => expect(processes()).toEqual([]))
 
 test('the bytes are those of a bundle made in this process, and verify', async () => {
   const bytes = await buffer(await made())
-  expect((await checkBundle(chunksOf(bytes, 10_000), world.publicKey)).differences).toEqual([])
+  expect((await checkBundle(chunksOf(bytes, 10_000), world.keys)).differences).toEqual([])
   expect(bytes.equals(await world.export(customerId, month, { takeNow: undefined, now: () => now }))).toBe(true)
   await noneLeft()
 })
@@ -114,10 +114,10 @@ test('an anchor that cannot be trusted is told of and passed over', async () => 
   const anchorDir = anchorFolder()
   const [, good] = await listAnchors(world.anchorDir)
   if (good === undefined) throw new Error('there is no second anchor')
-  await keepAnchor(anchorDir, await readAnchor(good.path, world.publicKey))
+  await keepAnchor(anchorDir, await readAnchor(good.path, world.keys))
   const bad = join(anchorDir, anchorName(`${good.through.slice(0, -4)}999Z`))
   await writeFile(bad, '{}')
-  const { differences } = await checkBundle(await made({ anchorDir }), world.publicKey)
+  const { differences } = await checkBundle(await made({ anchorDir }), world.keys)
   expect(differences).toEqual([])
   expect(complaints).toEqual([`${bad} is no anchor`])
 })
@@ -125,7 +125,7 @@ test('an anchor that cannot be trusted is told of and passed over', async () => 
 test('a log that does not lead to its anchor ends the stream with an error, not as if it were whole', async () => {
   const anchorDir = anchorFolder()
   const [, good] = await listAnchors(world.anchorDir)
-  const { heads, through, position } = await readAnchor(good?.path ?? '', world.publicKey)
+  const { heads, through, position } = await readAnchor(good?.path ?? '', world.keys)
   const elsewhere = heads.map((head): typeof head =>
     head[0] === customerStream(customerId) ? [head[0], head[1], 'f'.repeat(64)] : head,
   )

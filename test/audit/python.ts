@@ -26,7 +26,7 @@ export async function havePython(): Promise<boolean> {
 
 /** Differences of each bundle, in their order. */
 export async function verifyByPython(
-  publicKey: KeyObject,
+  keys: readonly KeyObject[],
   bundles: readonly Buffer[],
   anchors: readonly Anchor[] = [],
 ): Promise<string[][]> {
@@ -36,10 +36,10 @@ export async function verifyByPython(
     return join(folder, name)
   }
   try {
-    const key = write('key.pem', publicKey.export({ type: 'spki', format: 'pem' }))
+    const pems = keys.flatMap((key, i) => ['--key', write(`key-${i}.pem`, key.export({ type: 'spki', format: 'pem' }))])
     const kept = anchors.flatMap((anchor, i) => ['--anchor', write(`anchor-${i}`, JSON.stringify(anchor))])
     const paths = bundles.map((bundle, i) => write(`bundle-${i}`, bundle))
-    const { stdout, code } = await run(python, [script, key, ...kept, ...paths], { maxBuffer: 1 << 28 }).then(
+    const { stdout, code } = await run(python, [script, ...pems, ...kept, ...paths], { maxBuffer: 1 << 28 }).then(
       ({ stdout }) => ({ stdout, code: 0 }),
       (error: { stdout: string; stderr: string; code: number }) => {
         if (error.stderr !== '') throw new Error(error.stderr)

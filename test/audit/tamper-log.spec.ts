@@ -16,7 +16,7 @@ beforeAll(async () => {
   const { world, customerId: id } = await february()
   customerId = id
   const files = await listAnchors(world.anchorDir)
-  anchors = await Promise.all(files.map(({ path }) => readAnchor(path, world.publicKey)))
+  anchors = await Promise.all(files.map(({ path }) => readAnchor(path, world.keys)))
   system = await startSystem(world.store.all())
   await world.close()
 })

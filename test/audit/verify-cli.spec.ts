@@ -28,7 +28,7 @@ beforeAll(async () => {
     LOG_LEVEL: 'error',
   }
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
-  writeFileSync(keyFile, world.publicKey.export({ type: 'spki', format: 'pem' }))
+  writeFileSync(keyFile, world.keys[0].export({ type: 'spki', format: 'pem' }))
   writeFileSync(trailFile, gzipSync(JSON.stringify({ Records: [] })))
 })
 afterAll(async () => {

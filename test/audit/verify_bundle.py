@@ -1,6 +1,6 @@
 """Verifies bundles of `liveness audit export` as docs/audit.md says. Shares nothing with the product.
 
-Usage: verify_bundle.py PUBLIC_KEY.pem [--anchor FILE]... BUNDLE...
+Usage: verify_bundle.py --key PEM... [--anchor FILE]... BUNDLE...
 Prints the differences of each bundle under its name; exit code 0 only when there are none.
 Needs Python 3.9 and `cryptography`, which is used for Ed25519 alone.
 """
@@ -66,17 +66,21 @@ def root_by_proof(member, size):
     return r.hex() if sn == 0 else None
 
 
-class Key:
-    def __init__(self, path):
-        with open(path, "rb") as file:
-            self.key = load_pem_public_key(file.read())
-        self.id = sha(self.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+class Keys:
+    """Those whose signatures count."""
+
+    def __init__(self, paths):
+        self.by_id = {}
+        for path in paths:
+            with open(path, "rb") as file:
+                key = load_pem_public_key(file.read())
+            self.by_id[sha(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))] = key
 
     def fault(self, value, signature):
-        if value["key"] != self.id:
+        if value["key"] not in self.by_id:
             return "it is signed with another key"
         try:
-            self.key.verify(base64.b64decode(signature), canonical(value))
+            self.by_id[value["key"]].verify(base64.b64decode(signature), canonical(value))
         except InvalidSignature:
             return "its signature is wrong"
         return None
@@ -609,10 +613,11 @@ def point_heads(point):
 
 
 def main(arguments):
-    key, rest, anchors, bundles = Key(arguments[0]), arguments[1:], [], []
-    while rest:
-        argument = rest.pop(0)
-        (anchors.append(rest.pop(0)) if argument == "--anchor" else bundles.append(argument))
+    given = {"--key": [], "--anchor": [], "": []}
+    while arguments:
+        option = arguments.pop(0) if arguments[0] in given else ""
+        given[option].append(arguments.pop(0))
+    key, anchors, bundles = Keys(given["--key"]), given["--anchor"], given[""]
     kept = [load_anchor(path, key) for path in anchors]
     wrong = 0
     for path in bundles:

@@ -35,7 +35,9 @@ export type World = ReturnType<typeof createWorld>
 
 export function createWorld(store: MemoryStore = createMemoryStore()) {
   const player = createPlayer(store)
-  const { privateKey } = generateKeyPairSync('ed25519')
+  let { privateKey } = generateKeyPairSync('ed25519')
+  /** Public keys, the newest first. */
+  const keys: [KeyObject, ...KeyObject[]] = [createPublicKey(privateKey)]
   const anchorDir = mkdtempSync(join(tmpdir(), 'liveness-anchors-'))
   const tables = memoryTables()
   const troubles: string[] = []
@@ -104,7 +106,7 @@ export function createWorld(store: MemoryStore = createMemoryStore()) {
   }
 
   async function anchorNow(): Promise<Anchor> {
-    const earlier = await newestAnchor(anchorDir, createPublicKey(privateKey), (error) => {
+    const earlier = await newestAnchor(anchorDir, keys, (error) => {
       throw error
     })
     const anchor = await takeAnchor({ store, signingKey: privateKey, tick }, { earlier, fresh: true })
@@ -115,6 +117,7 @@ export function createWorld(store: MemoryStore = createMemoryStore()) {
   const source = (signingKey: KeyObject = privateKey): ExportSource => ({
     store,
     signingKey,
+    olderKeys: keys.slice(1),
     anchorDir,
     takeNow: anchorNow,
     onBadAnchor: (error) => {
@@ -129,8 +132,15 @@ export function createWorld(store: MemoryStore = createMemoryStore()) {
     tables,
     troubles,
     anchorDir,
-    privateKey,
-    publicKey: createPublicKey(privateKey),
+    get privateKey(): KeyObject {
+      return privateKey
+    },
+    keys,
+    /** From now on another key signs. */
+    rotateKey(): void {
+      privateKey = generateKeyPairSync('ed25519').privateKey
+      keys.unshift(createPublicKey(privateKey))
+    },
     meter,
     tick,
     /** Passes time for metering and anchors, not for the customers. */

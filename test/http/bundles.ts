@@ -22,7 +22,7 @@ export function createBundles(store: EventStore, now: () => string) {
   const tick = () => appendTick({ store, clock: { now }, databaseClock: async () => new Date(now()) })
   return {
     signingKey,
-    publicKey: createPublicKey(signingKey),
+    keys: [createPublicKey(signingKey)],
     anchorDir,
     /** Signs the log as it is now. Each must be later than the one before. */
     async anchor(): Promise<void> {

@@ -22,7 +22,7 @@ async function anchored() {
 }
 
 const verified = (bytes: Buffer, console: Awaited<ReturnType<typeof anchored>>) =>
-  checkBundle(Readable.from([bytes]), console.bundles.publicKey)
+  checkBundle(Readable.from([bytes]), console.bundles.keys)
 
 async function anotherCustomer(console: Awaited<ReturnType<typeof anchored>>): Promise<string> {
   const customerId = uuid()
