@@ -93,6 +93,11 @@ const trustProxy = z.union([
 const settings = {
   HOST: withDefault(text, '127.0.0.1', 'a host name or address', 'Address to listen on'),
   PORT: withDefault(whole(0, 65_535), '8080', 'a port number from 0 to 65535 (0: any free one)', 'Port to listen on'),
+  OPERATIONS_PORT: optional(
+    whole(0, 65_535),
+    'a port number from 0 to 65535 (0: any free one)',
+    'Port of /ready, /metrics and /v1/health for operators, in a process of any role; not set: only with the API',
+  ),
   PUBLIC_URL: optional(
     address('http', 'https').refine(withoutPath),
     'an http:// or https:// address without a path',

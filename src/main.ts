@@ -7,6 +7,7 @@ import { httpDependencies } from './app/http.ts'
 import { startLeaders } from './app/leaders.ts'
 import { marketplacePages, openMarketplace } from './app/marketplace.ts'
 import { startMeteringRoles } from './app/metering.ts'
+import { listenForOperators, watchOver } from './app/operations.ts'
 import { prepareDatabase } from './app/prepare.ts'
 import { chooseRoles } from './app/roles.ts'
 import { checkSecretsKey, refuseMissingSecrets, secretsOf } from './app/secrets.ts'
@@ -14,14 +15,17 @@ import { startStack } from './app/stack.ts'
 import { type Clocks, openSystem, type System } from './app/system.ts'
 import { ConfigError, type LoadedConfig, type Role } from './config.ts'
 import { clearRuntime, writeRuntime } from './data-dir.ts'
+import type { Watched } from './http/operations.ts'
 import { buildServer } from './http/server.ts'
-import { startInference } from './inference/inference.ts'
+import { type Inference, startInference } from './inference/inference.ts'
 import { startProjections } from './projections/runner.ts'
 
 export interface App {
   readonly roles: readonly Role[]
   /** Where HTTP listens; undefined without the role api. */
   readonly url: string | undefined
+  /** Where /ready and /metrics are on a port of their own; undefined without OPERATIONS_PORT. */
+  readonly operationsUrl: string | undefined
   readonly system: System
   /** Whether Postgres or the event store, or both, run embedded in this process's data directory. */
   readonly embedded: boolean
@@ -106,6 +110,9 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
 
     // HTTP is last to start and so first to stop: from the wish to stop on, no new request is taken.
     if (stack.embedded) undo.push(['announcement', () => clearRuntime(config.DATA_DIR)])
+    const watch = (inference?: Inference) =>
+      watchOver({ roles, system, runner, metering, inference, outOfService: () => outOfService, log })
+    let watched: Watched | undefined
     let url: string | undefined
     if (roles.includes('api')) {
       const inference = await startInference({
@@ -125,10 +132,9 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
       })
       undo.push(['console', () => pages.close()])
       const landing = marketplacePages({ config, system, marketplace, mail, secretsKey })
-      const parts = { config, roles, system, inference, runner, metering, hmacKey: secretsKey, log }
-      const http = await buildServer(
-        httpDependencies({ ...parts, console: pages.deps, marketplace: landing, outOfService: () => outOfService }),
-      )
+      watched = watch(inference)
+      const parts = { config, system, inference, watched, hmacKey: secretsKey, log }
+      const http = await buildServer(httpDependencies({ ...parts, console: pages.deps, marketplace: landing }))
       undo.push(['HTTP', () => http.drainAndClose()])
       await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'EADDRINUSE') throw error
@@ -138,11 +144,17 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
       })
       url = `http://${hostInUrl(config.HOST)}:${(http.app.server.address() as AddressInfo).port}`
     }
+    let operationsUrl: string | undefined
+    if (config.OPERATIONS_PORT !== undefined) {
+      const operations = await listenForOperators(config, watched ?? watch(), config.OPERATIONS_PORT)
+      undo.push(['operations', () => operations.close()])
+      operationsUrl = operations.url
+    }
     if (stack.embedded) {
       const { databaseUrl: postgresUrl, eventStoreUrl } = stack
       await writeRuntime(config.DATA_DIR, { pid: process.pid, postgresUrl, eventStoreUrl, httpUrl: url })
     }
-    return { roles, url, system, embedded: stack.embedded, postgresDir: stack.postgresDir, failed, stop }
+    return { roles, url, operationsUrl, system, embedded: stack.embedded, postgresDir: stack.postgresDir, failed, stop }
   } catch (error) {
     await stop()
     throw error

@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from 'prom-client'
 import { countMessages } from '../marketplace/messages.ts'
 import type { MeteringRoles } from './metering.ts'
+import { addGauge } from './metrics.ts'
 import type { System } from './system.ts'
 
 /** Milliseconds for which the tables' answer is good: several gauges are read in one scrape. */
@@ -21,6 +22,11 @@ export function createMeteringMetrics(
       'liveness_relay_waiting_events',
       'Events received from the log and not yet acknowledged by Kafka.',
       () => relay.lag().waiting,
+    )
+    gauge(
+      'liveness_relay_lag_seconds',
+      'Age of the oldest event received from the log that Kafka has not acknowledged.',
+      () => relay.lag().ageMs / 1_000,
     )
     gauge('liveness_relay_failures', 'Failures in a row since the last acknowledgement.', () => relay.lag().failures)
   }
@@ -88,19 +94,7 @@ export function createMeteringMetrics(
     },
   })
 
-  /** A scrape must not fail because Postgres is down: the gauge says NaN then. */
   function gauge(name: string, help: string, value: () => number | Promise<number>): void {
-    new Gauge({
-      name,
-      help,
-      registers,
-      async collect() {
-        this.set(
-          await Promise.resolve()
-            .then(value)
-            .catch(() => Number.NaN),
-        )
-      },
-    })
+    addGauge(registry, name, help, value)
   }
 }

@@ -1,6 +1,7 @@
 /** What every part of the program stands on: database, log, clock, ledgers and the read models' freshness. */
 import type pg from 'pg'
 import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
 import { defaultPatience } from '../commands/attempt.ts'
 import { type ClockGuard, startClockGuard } from '../commands/clock.ts'
 import { postgresDoubts } from '../commands/doubts.ts'
@@ -10,6 +11,7 @@ import type { EventStore } from '../eventstore/store.ts'
 import { connect, databaseTime } from '../postgres/pool.ts'
 import { createFreshness, type Freshness } from '../readmodels/freshness.ts'
 import { loadSnapshot } from '../readmodels/snapshots.ts'
+import { observedStore } from './append-metrics.ts'
 
 export interface System {
   readonly databaseUrl: string
@@ -20,6 +22,8 @@ export interface System {
   readonly databaseClock: () => Promise<Date>
   readonly ledgers: Ledgers
   readonly freshness: Freshness
+  /** Puts what is known of appends into a registry. */
+  readonly registerAppends: (registry: Registry) => void
   /** Waits for the ledgers, then closes the connections. */
   close(): Promise<void>
 }
@@ -55,7 +59,7 @@ export async function openSystem(options: SystemOptions): Promise<System> {
     await pool.end()
     throw error
   }
-  const store = connectEventStore(eventStoreUrl)
+  const { store, register: registerAppends } = observedStore(connectEventStore(eventStoreUrl))
   const ledgers = createLedgers({
     store,
     loadSnapshot: loadSnapshot(pool),
@@ -72,6 +76,7 @@ export async function openSystem(options: SystemOptions): Promise<System> {
     databaseClock,
     ledgers,
     freshness,
+    registerAppends,
     async close() {
       await ledgers.drained()
       clock.stop()

@@ -47,6 +47,7 @@ async function serve(loaded: LoadedConfig): Promise<void> {
 /** Says where everything is. On the first start with embedded defaults, makes somebody to call the API as. */
 async function greet(app: App, { config }: LoadedConfig): Promise<void> {
   print(`Liveness Detection API: ${app.url ?? 'no HTTP'} (roles ${app.roles.join(', ')})`)
+  if (app.operationsUrl !== undefined) print(`For operators: ${app.operationsUrl}/ready and /metrics`)
   if (!app.embedded) return
   print(`Data: ${config.DATA_DIR}${databaseElsewhere(app, config.DATA_DIR)}`)
   const all = config.DATABASE_URL === undefined && config.EVENTSTORE_URL === undefined

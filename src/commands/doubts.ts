@@ -51,3 +51,13 @@ export function postgresDoubts(pool: pg.Pool): Doubts {
     },
   }
 }
+
+/** How many attempts stand in doubt, and for how many seconds the oldest has (0 where there is none). */
+export async function countDoubts(pool: pg.Pool): Promise<{ standing: number; oldestSeconds: number }> {
+  const { rows } = await pool.query<{ standing: number; oldest: number }>(
+    `select count(*)::float8 as standing,
+            coalesce(extract(epoch from now() - min(recorded_at)), 0)::float8 as oldest
+     from attempts_in_doubt`,
+  )
+  return { standing: rows[0]?.standing ?? 0, oldestSeconds: Math.max(0, rows[0]?.oldest ?? 0) }
+}

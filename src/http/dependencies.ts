@@ -35,7 +35,9 @@ export interface MonthUsage {
 export interface Readiness {
   readonly ready: boolean
   readonly roles: readonly string[]
-  readonly modelSet: { readonly name: string; readonly version: string }
+  /** Null without the role api, as is the queue. */
+  readonly modelSet: { readonly name: string; readonly version: string } | null
+  readonly inferenceQueueDepth: number | null
   /** Milliseconds that this clock is ahead of Postgres's, or null before the first measurement. */
   readonly clockOffsetMs: number | null
   /** Projection → events it is behind the log, or null where that is unknown. */

@@ -21,7 +21,7 @@ export function createErrorAnswers(
     const ending = endingOf(thrown, isUnavailable)
     if (ending.kind !== 'answer') {
       if (ending.kind === 'close_unanswered')
-        request.log.error({ err: thrown, alarm: true }, 'closed without an answer')
+        request.log.error({ err: thrown, alarm: 'undeliverable' }, 'closed without an answer')
       reply.hijack()
       request.raw.socket.destroy()
       return reply
@@ -29,7 +29,8 @@ export function createErrorAnswers(
     const { error, log, ledgerOut } = ending
     request.errorCode = error.code
     if (log === 'warn') request.log.warn({ err: thrown }, error.message)
-    else if (log !== 'none') request.log.error({ err: thrown, alarm: log === 'alarm' }, error.message)
+    else if (log === 'alarm') request.log.error({ err: thrown, alarm: 'customer_log' }, error.message)
+    else if (log === 'error') request.log.error({ err: thrown }, error.message)
 
     // Null when authentication fails, also where the ledger was the one to say so.
     const caller = error.code === 'invalid_api_key' ? null : (request.caller ?? null)

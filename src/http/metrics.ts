@@ -23,6 +23,8 @@ export function createHttpMetrics(registry: Registry, queueDepth: () => number):
     buckets: seconds,
     registers,
   })
+  const names: readonly Stage[] = ['authenticate', 'replay_lookup', 'inference', 'commit']
+  for (const stage of names) stages.zero({ stage })
   new Gauge({
     name: 'liveness_inference_queue_depth',
     help: 'Images that wait for a worker.',

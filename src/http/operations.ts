@@ -3,7 +3,8 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import type { Dependencies } from './dependencies.ts'
 import { healthy, readiness, unhealthy } from './schemas.ts'
 
-type Options = { readonly deps: Pick<Dependencies, 'health' | 'ready' | 'inference' | 'metrics'> }
+export type Watched = Pick<Dependencies, 'health' | 'ready' | 'metrics'>
+type Options = { readonly deps: Watched }
 
 export const operations: FastifyPluginAsyncZod<Options> = async (app, { deps }) => {
   app.get(
@@ -31,14 +32,14 @@ export const operations: FastifyPluginAsyncZod<Options> = async (app, { deps }) 
       },
     },
     async (_request, reply) => {
-      const { ready, roles, modelSet, clockOffsetMs, lag } = await deps.ready()
+      const { ready, roles, modelSet, inferenceQueueDepth, clockOffsetMs, lag } = await deps.ready()
       return reply.code(ready ? 200 : 503).send({
         ready,
         roles: [...roles],
         model_set: modelSet,
         clock_offset_ms: clockOffsetMs,
         lag: { ...lag },
-        inference_queue_depth: deps.inference.queueDepth(),
+        inference_queue_depth: inferenceQueueDepth,
       })
     },
   )

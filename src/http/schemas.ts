@@ -125,10 +125,10 @@ export const unhealthy = z.object({ status: z.literal('error'), message: z.strin
 export const readiness = z.object({
   ready: z.boolean(),
   roles: z.array(z.string()),
-  model_set: z.object({ name: z.string(), version: z.string() }),
+  model_set: z.object({ name: z.string(), version: z.string() }).nullable(),
   clock_offset_ms: z.number().nullable(),
   lag: z.record(z.string(), z.number().nullable()),
-  inference_queue_depth: whole,
+  inference_queue_depth: whole.nullable(),
 })
 
 /** Code → what it means and a message as customers see it. */

@@ -1,11 +1,12 @@
 /** What an operator is told, in words that need no other knowledge. Pure. */
+import type { AlarmName } from '../alarms.ts'
 import type { MeteringEvent } from '../events/metering.ts'
 import type { MeteringRecord } from './record.ts'
 import { addHours, addMs } from './rules.ts'
 
 export interface Alarms {
   /** Money is lost, or will be without a person. */
-  onAlarm(kind: string, message: string, fields: Readonly<Record<string, unknown>>): void
+  onAlarm(kind: AlarmName, message: string, fields: Readonly<Record<string, unknown>>): void
   /** Somebody should know; nothing is lost yet. */
   onWarn(kind: string, message: string, fields: Readonly<Record<string, unknown>>): void
 }
@@ -88,8 +89,8 @@ export function tellAges(
 export function quietly({ onAlarm, onWarn }: Alarms, now: () => string): Alarms {
   const quietUntil = new Map<string, string>()
   const once =
-    (tell: Alarms['onAlarm']): Alarms['onAlarm'] =>
-    (kind, message, fields) => {
+    <Kind extends string>(tell: (kind: Kind, message: string, fields: Readonly<Record<string, unknown>>) => void) =>
+    (kind: Kind, message: string, fields: Readonly<Record<string, unknown>>): void => {
       const key = `${kind} ${message}`
       const at = now()
       if (at < (quietUntil.get(key) ?? '')) return

@@ -1,4 +1,5 @@
 /** The leader's rounds of sealing and closing: who is due, and the decision under the customer's lock. */
+import type { AlarmName } from '../alarms.ts'
 import type { Doubts } from '../commands/doubts.ts'
 import type { MeteringEvent } from '../events/metering.ts'
 import { type Alarms, tellOf } from './alarms.ts'
@@ -105,7 +106,12 @@ export function createRounds(deps: RoundDeps): Rounds {
     )
   }
 
-  function tellOnce(subject: string, kind: string, message: string, fields: Readonly<Record<string, unknown>>): void {
+  function tellOnce(
+    subject: string,
+    kind: AlarmName,
+    message: string,
+    fields: Readonly<Record<string, unknown>>,
+  ): void {
     if (told.has(subject)) return
     told.add(subject)
     alarms.onAlarm(kind, message, fields)

@@ -85,7 +85,9 @@ test('a log that is not the one folded raises an alarm', async () => {
   })
   expect(deps.ledgers.lastKnown('')).toBeUndefined()
   expect(errorOf(await check())).toMatchObject(unavailable)
-  expect(world.logged.map((line) => JSON.parse(line))).toContainEqual(expect.objectContaining({ alarm: true }))
+  expect(world.logged.map((line) => JSON.parse(line))).toContainEqual(
+    expect.objectContaining({ alarm: 'customer_log' }),
+  )
 })
 
 test('what Postgres cannot say just now is 503', async () => {

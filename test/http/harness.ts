@@ -143,6 +143,7 @@ export async function createWorld(registration: Registration = {}, overrides: Pa
         ready: true,
         roles: ['api'],
         modelSet: { name: 'stand-in', version: '1' },
+        inferenceQueueDepth: 0,
         clockOffsetMs: 3,
         lag: { usage: 0 },
       }),

@@ -89,7 +89,8 @@ export async function registerConsole(
     const { error: answer, log } = ending
     request.errorCode = answer.code
     if (log === 'warn') request.log.warn({ err: thrown }, answer.message)
-    else if (log !== 'none') request.log.error({ err: thrown, alarm: log === 'alarm' }, answer.message)
+    else if (log === 'alarm') request.log.error({ err: thrown, alarm: 'customer_log' }, answer.message)
+    else if (log === 'error') request.log.error({ err: thrown }, answer.message)
     if (answer.retryAfterSeconds !== undefined) reply.header('retry-after', String(answer.retryAfterSeconds))
     const page = await ErrorPage({ error: answer, request, version: deps.version })
     // Once more: an unknown address ends before the hooks of this plugin.

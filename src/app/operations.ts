@@ -1,0 +1,84 @@
+/** What operators ask of a process of any role: is it ready, and its figures. With OPERATIONS_PORT it has a port for that. */
+import type { AddressInfo } from 'node:net'
+import type { Logger } from 'pino'
+import { Gauge } from 'prom-client'
+import { type Config, ConfigError, type Role } from '../config.ts'
+import type { Watched } from '../http/operations.ts'
+import { buildOperationsServer } from '../http/operations-server.ts'
+import type { Inference } from '../inference/inference.ts'
+import type { Runner } from '../projections/runner.ts'
+import { createHealth } from './health.ts'
+import type { MeteringRoles } from './metering.ts'
+import { createMeteringMetrics } from './metering-metrics.ts'
+import { createMetrics } from './metrics.ts'
+import type { System } from './system.ts'
+
+export interface OperatedParts {
+  readonly roles: readonly Role[]
+  readonly system: System
+  readonly runner: Runner | undefined
+  readonly metering: MeteringRoles
+  /** Undefined without the role api. */
+  readonly inference: Inference | undefined
+  /** Whether a role of this process has stopped for good. */
+  readonly outOfService: () => boolean
+  readonly log: Logger
+}
+
+export function watchOver(parts: OperatedParts): Watched {
+  const { roles, system, runner, metering, inference, outOfService, log } = parts
+  const { clock } = system
+  const health = createHealth(system)
+  const metrics = createMetrics({ system, roles, runner, log })
+  createMeteringMetrics(metrics, system, metering)
+
+  const ready: Watched['ready'] = async () => {
+    const inTime = (() => {
+      try {
+        return clock.now() !== ''
+      } catch {
+        return false
+      }
+    })()
+    const lag = runner?.lag()
+    const fed = metering.feed?.lag()
+    return {
+      ready: !outOfService() && inTime && (fed?.stopped ?? []).length === 0 && (await health()) === null,
+      roles,
+      modelSet: inference?.set ?? null,
+      inferenceQueueDepth: inference?.queueDepth() ?? null,
+      clockOffsetMs: clock.offsetMs(),
+      lag: {
+        ...(lag === undefined ? {} : { read_models: lag.leading && lag.failures === 0 ? lag.waiting : null }),
+        ...(fed === undefined ? {} : { metering: fed.active && fed.failures === 0 ? fed.waiting : null }),
+      },
+    }
+  }
+  new Gauge({
+    name: 'liveness_ready',
+    help: '1 where GET /ready says so, 0 where not.',
+    registers: [metrics],
+    async collect() {
+      this.set((await ready()).ready ? 1 : 0)
+    },
+  })
+  return { health, ready, metrics }
+}
+
+export interface OperationsListener {
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** @throws ConfigError when the port is taken */
+export async function listenForOperators(config: Config, watched: Watched, port: number): Promise<OperationsListener> {
+  const app = await buildOperationsServer(watched)
+  await app.listen({ host: config.HOST, port }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EADDRINUSE') throw error
+    throw new ConfigError(`OPERATIONS_PORT ${port} on ${config.HOST} is in use by another program; set it to another.`)
+  })
+  return {
+    url: `http://${config.HOST}:${(app.server.address() as AddressInfo).port}`,
+    close: () => app.close(),
+  }
+}

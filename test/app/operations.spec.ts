@@ -1,0 +1,79 @@
+/** Processes of every role have a port for operators: readiness, health and metrics, with what their roles know. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { createLogger } from '../../src/http/logging.ts'
+import { startApp } from '../../src/main.ts'
+import { startTestStack, type TestStack } from '../support/stack.ts'
+
+let stack: TestStack
+beforeAll(async () => {
+  stack = await startTestStack()
+})
+afterAll(() => stack?.stop())
+
+/** Runs `use` beside an application with these settings, and hands it an address of the operators' port. */
+async function withApp(settings: Record<string, string>, use: (url: string) => Promise<void>): Promise<void> {
+  const log = createLogger('warn', { write: () => {} })
+  const app = await startApp(loadConfig({ ...stack.env, ...settings }, '/nowhere'), { log })
+  try {
+    expect(app.url).toBeUndefined()
+    // Logged as the program's own parts log it.
+    log.error({ alarm: 'clock' }, 'a test')
+    log.child({ part: 'a part' }).error({ alarm: 'clock' }, 'a test')
+    await use(app.operationsUrl ?? '')
+  } finally {
+    await app.stop()
+  }
+}
+const metrics = async (url: string) => (await fetch(`${url}/metrics`)).text()
+
+test('a process that projects answers on its port though it has no API', async () => {
+  await withApp({ ROLES: 'projections' }, async (url) => {
+    expect(await (await fetch(`${url}/v1/health`)).json()).toEqual({ status: 'ok' })
+    const ready = await fetch(`${url}/ready`)
+    expect(ready.status).toBe(200)
+    expect(await ready.json()).toMatchObject({
+      ready: true,
+      roles: ['projections'],
+      model_set: null,
+      inference_queue_depth: null,
+    })
+    const text = await metrics(url)
+    expect(text).toMatch(/^liveness_info\{version="[^"]+",roles="projections"\} 1$/m)
+    expect(text).toMatch(/^liveness_ready 1$/m)
+    expect(text).toMatch(/^liveness_projections_lag_seconds 0$/m)
+    expect(text).toMatch(/^liveness_attempts_in_doubt 0$/m)
+    expect(text).toMatch(/^liveness_attempts_in_doubt_oldest_seconds 0$/m)
+    expect(text).toMatch(/^liveness_appends_total\{category="customer",outcome="conflict"\} 0$/m)
+    expect(text).not.toContain('liveness_metering_')
+    expect(text).not.toContain('liveness_http_')
+  })
+})
+
+test('alarms in the log are counted, and those that never rang are there at 0', async () => {
+  await withApp({ ROLES: 'projections' }, async (url) => {
+    const text = await metrics(url)
+    expect(text).toMatch(/^liveness_alarms_total\{alarm="clock"\} 2$/m)
+    expect(text).toMatch(/^liveness_alarms_total\{alarm="metering_unbillable"\} 0$/m)
+  })
+})
+
+test('relay and metering show their figures, also while Kafka is out of reach', async () => {
+  await withApp({ ROLES: 'relay,metering', KAFKA_BROKERS: '127.0.0.1:1' }, async (url) => {
+    expect((await fetch(`${url}/ready`)).status).toBe(200)
+    const text = await metrics(url)
+    for (const name of ['relay_leading', 'relay_lag_seconds', 'metering_leading', 'metering_watermark_age_seconds']) {
+      expect(text).toContain(`liveness_${name} `)
+    }
+    expect(text).toMatch(/^liveness_metering_records\{state="sealed"\} 0$/m)
+    expect(text).not.toContain('liveness_projections_')
+  })
+})
+
+test('an occupied port is said in words', async () => {
+  await withApp({ ROLES: 'projections' }, async (url) => {
+    const taken = { ...stack.env, ROLES: 'projections', OPERATIONS_PORT: new URL(url).port }
+    const log = createLogger('silent')
+    await expect(startApp(loadConfig(taken, '/nowhere'), { log })).rejects.toThrow(/OPERATIONS_PORT \d+ .*in use/)
+  })
+})
