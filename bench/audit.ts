@@ -91,7 +91,7 @@ async function verifyInChild(eventStoreUrl: string, databaseUrl: string): Promis
 }
 
 /** Calls over months, sealed and closed on the way as they would be, read models beside them. */
-async function writeSystem(store: EventStore, pool: pg.Pool): Promise<void> {
+export async function writeSystem(store: EventStore, pool: pg.Pool): Promise<void> {
   await ensureReadModels(pool)
   await ensureMeteringTables(pool)
   let now = Date.parse('2026-01-01T00:00:00.000Z')

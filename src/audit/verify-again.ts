@@ -40,7 +40,7 @@ export async function foldAgain(
   }
   for await (const stored of readUpto(log, customerStream(customerId), upto.revision)) {
     const logged = readable(stored, () => {})
-    if (logged !== null) foldCustomer(book, logged.event, logged, true)
+    if (logged !== null) foldCustomer(book, logged, true)
   }
   return book
 }

@@ -7,13 +7,15 @@
  */
 import { monthOf } from '../commands/plans.ts'
 import { type CustomerState, evolve, initialState } from '../commands/state.ts'
-import type { CustomerEvent } from '../events/catalogue.ts'
 import { emptyHead, type Head } from '../events/chain.ts'
 import type { MeteringEvent } from '../events/metering.ts'
 import { evolveMeter, newMeter } from '../metering/meter.ts'
 import type { MeterState } from '../metering/tables.ts'
+import type { LoggedEvent } from '../statements/month.ts'
 import { type MonthFault, type MonthMemory, meteringMonth, newMonthMemory } from './metering-month.ts'
 import { monthOfRecord } from './metering-records.ts'
+import { foldRemembered, newRemembered, type Remembered } from './verify-idempotency.ts'
+import { foldKeys, type KeyBook, newKeyBook } from './verify-keys.ts'
 import { meteringRows } from './verify-metering.ts'
 import { digestOf, type Expected } from './verify-rows.ts'
 import { foldUsage, newUsageMonth, type UsageMonth, usageRows } from './verify-usage.ts'
@@ -42,6 +44,8 @@ export interface CustomerBook {
   registeredAt: string
   /** Every detection that was voided; such events are rare. */
   readonly voided: Set<string>
+  readonly keys: KeyBook
+  readonly remembered: Remembered
   readonly months: Map<string, MonthBook>
   meter: MeterState
   /** As in metering.customers. */
@@ -60,6 +64,8 @@ export function newBook(customerId: string): CustomerBook {
     state: initialState,
     registeredAt: '',
     voided: new Set(),
+    keys: newKeyBook(),
+    remembered: newRemembered(),
     months: new Map(),
     meter,
     sealedUpTo: '',
@@ -98,24 +104,26 @@ function rules(customerId: string, month: string, memory: MonthMemory): ReturnTy
 }
 
 /** @param keep every month stays in full */
-export function foldCustomer(book: CustomerBook, event: CustomerEvent, head: Head, keep: boolean): void {
+export function foldCustomer(book: CustomerBook, logged: LoggedEvent, keep: boolean): void {
+  const { event, revision, hash } = logged
   const { customerId, again } = book
   const before = book.state
   const after = evolve(before, event)
   book.state = after
-  book.head = head
-  if (head.revision === 0n) book.registeredAt = event.data.occurredAt
+  book.head = { revision, hash }
+  if (revision === 0n) book.registeredAt = event.data.occurredAt
   foldUsage(
     (month) => {
       const { usage } = monthBook(book, month)
       if (usage === null) again.add(month)
       return usage
     },
-    event,
-    head.revision,
+    logged,
     before,
     after,
   )
+  foldKeys(book.keys, logged, before)
+  foldRemembered(book.remembered, event, before)
   book.meter = evolveMeter(book.meter, event, book.closed)
   switch (event.type) {
     case 'DetectionSucceeded':
@@ -128,9 +136,8 @@ export function foldCustomer(book: CustomerBook, event: CustomerEvent, head: Hea
         return
       }
       const month = rules(customerId, yearMonth, metering)
-      const revision = Number(head.revision)
-      if (event.type === 'DetectionSucceeded') month.call(revision, head.hash, event.data)
-      else month.voided(revision, head.hash, event.data)
+      if (event.type === 'DetectionSucceeded') month.call(Number(revision), hash, event.data)
+      else month.voided(Number(revision), hash, event.data)
       return
     }
     case 'DetectionReplayed': {

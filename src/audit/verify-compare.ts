@@ -13,7 +13,7 @@ import type { RowFault } from './verify-rows.ts'
 import type { LiveReadModels } from './verify-snapshot.ts'
 
 export interface CompareOptions {
-  readonly store: Pick<EventStore, 'readForward'>
+  readonly store: Pick<EventStore, 'readForward' | 'readBackward'>
   readonly memory: LogMemory
   /** Only this customer's rows. */
   readonly customerId?: string | undefined
@@ -23,8 +23,17 @@ export interface CompareOptions {
 
 const sayRow =
   (say: Say, kind: Kind) =>
-  (customerId: string, month: string, { row, fault }: RowFault): void =>
-    say(kind, { customerId, row, ...(month === '' ? {} : { month }) }, fault)
+  (customerId: string, month: string, { row, fault, event }: RowFault): void =>
+    say(
+      kind,
+      {
+        customerId,
+        row,
+        ...(month === '' ? {} : { month }),
+        ...(event ? { stream: customerStream(customerId), ...event } : {}),
+      },
+      fault,
+    )
 
 /**
  * Read models that stand where the pass stands.
@@ -43,6 +52,7 @@ export async function compareAtCheckpoint(
     say('read_model', where, 'the read models have folded this event last, and the log does not have it at its place')
   }
   const rows = await checkReadModels({
+    log: store,
     client,
     schema,
     customerIds: memory.books.keys(),
@@ -76,6 +86,7 @@ export async function compareAtRevision(
     say('read_model', where, `the read models have folded this event, and the stream ends at ${head.revision}`)
   }
   const rows = await checkReadModels({
+    log: store,
     client,
     schema,
     customerIds: [customerId],

@@ -83,11 +83,11 @@ export function logCheck({ log, anchors, customerId: only, say }: LogCheckOption
       if (book.voided.has(detectionId)) told('it replays a call that was voided')
       if (isReplayed(book, detectionId)) told('its call was noted as replayed before')
     }
-    if (event.type !== 'DetectionVoided') return foldCustomer(book, event, logged, false)
+    if (event.type !== 'DetectionVoided') return foldCustomer(book, logged, false)
     return voidFaults(log, stored, event.data).then((faults) => {
       if (book.voided.has(event.data.detectionId)) faults.push('its call was voided before')
       for (const fault of faults) told(fault)
-      foldCustomer(book, event, logged, false)
+      foldCustomer(book, logged, false)
     })
   }
 

@@ -61,6 +61,7 @@ export const meteringTables = {
     columns: ['customer_id', 'revision', 'record_id', 'year_month', 'detection_id', 'noted'],
     key: ['revision'],
     monthOf: ofMonth,
+    eventOf: ({ revision }) => ({ revision: String(revision), id: null }),
   },
   closedMonths: {
     name: 'metering.closed_months',

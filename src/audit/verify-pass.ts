@@ -11,7 +11,7 @@ import type { LastEvent, VerifyState } from './verify-resume.ts'
 import { isMetered, type LiveReadModels, liveReadModels, openSnapshot, type Snapshot } from './verify-snapshot.ts'
 
 export interface PassOptions {
-  readonly store: Pick<EventStore, 'readAll' | 'readForward'>
+  readonly store: Pick<EventStore, 'readAll' | 'readForward' | 'readBackward'>
   readonly pool: pg.Pool
   /** Only this UTC month's books and rows; chains and anchors concern all of them. */
   readonly month?: string | undefined

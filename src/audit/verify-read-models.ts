@@ -1,7 +1,10 @@
-/** The read models that bills and refusals rest on, held against the log at the place where they stand. */
+/** The read models, held against the log at the place where they stand. */
 import type pg from 'pg'
 import { foldVersion } from '../commands/state.ts'
+import type { EventStore } from '../eventstore/store.ts'
 import { type CustomerBook, expectedUsage } from './verify-book.ts'
+import { checkIdempotencyKeys, idempotencyTable } from './verify-idempotency.ts'
+import { keyRows, keyTables } from './verify-keys.ts'
 import { type AuditedTable, type RowFault, type Rows, rowsOf, type Tables } from './verify-rows.ts'
 import { checkTables } from './verify-tables.ts'
 import { usageTables } from './verify-usage.ts'
@@ -37,7 +40,7 @@ const snapshots: AuditedTable = {
   monthOf: () => '',
 }
 
-function customerRows({ customerId, head, state, registeredAt }: CustomerBook): Tables {
+function customerRows({ customerId, head, state, registeredAt, keys }: CustomerBook): Tables {
   const { terms, yearMonth, licence, scheduled, ended, deactivated, hardCap, lastOccurredAt } = state
   const values = {
     customer_id: customerId,
@@ -67,10 +70,17 @@ function customerRows({ customerId, head, state, registeredAt }: CustomerBook): 
   return new Map<AuditedTable, Rows>([
     [customers, rowsOf(customers, isKnown ? [values] : [])],
     [snapshots, rowsOf(snapshots, isKnown ? [snapshot] : [])],
+    ...keyRows(customerId, keys),
   ])
 }
 
+const [monthly, single] = [Object.values(usageTables), [customers, snapshots, ...Object.values(keyTables)]]
+
+/** What is compared. A test holds it against the tables of the projections, so that a new one cannot be forgotten. */
+export const comparedReadModels: readonly AuditedTable[] = [...monthly, ...single, idempotencyTable]
+
 export interface ReadModelCheck {
+  readonly log: Pick<EventStore, 'readBackward'>
   readonly client: pg.ClientBase
   /** Of the live generation. */
   readonly schema: string
@@ -82,10 +92,14 @@ export interface ReadModelCheck {
 }
 
 /** Returns how many rows were compared. */
-export const checkReadModels = ({ schema, ...check }: ReadModelCheck): Promise<number> =>
-  checkTables({
+export async function checkReadModels({ schema, ...options }: ReadModelCheck): Promise<number> {
+  const check = { ...options, customerIds: [...options.customerIds] }
+  const placeOf = ({ name }: AuditedTable) => `${schema}.${name}`
+  const rows = await checkTables({
     ...check,
-    placeOf: ({ name }) => `${schema}.${name}`,
-    monthly: { tables: Object.values(usageTables), expected: expectedUsage },
-    single: { tables: [customers, snapshots], expected: customerRows },
+    placeOf,
+    monthly: { tables: monthly, expected: expectedUsage },
+    single: { tables: single, expected: customerRows },
   })
+  return rows + (await checkIdempotencyKeys({ ...check, place: placeOf(idempotencyTable) }))
+}

@@ -12,10 +12,21 @@ export interface AuditedTable {
   readonly key: readonly string[]
   /** UTC month that a row belongs to; '' for one that is of the customer as a whole. */
   readonly monthOf: (values: Readonly<Record<string, unknown>>) => string
+  /** Of each row the one event of the customer's stream that it is about, where there is one. */
+  readonly eventOf?: (values: Readonly<Record<string, unknown>>) => EventPlace | null
 }
 
-/** Column → text, in the order of the table's columns. */
-export type Row = ReadonlyMap<string, string>
+/** Of the customer's stream; the id where the row or the fold knows it. */
+export interface EventPlace {
+  readonly revision: string
+  readonly id: string | null
+}
+
+export interface Row {
+  /** Column → text, in the order of the table's columns. */
+  readonly texts: ReadonlyMap<string, string>
+  readonly event: EventPlace | null
+}
 /** Rows of one table, customer and month, by their key. */
 export type Rows = ReadonlyMap<string, Row>
 /** Rows of several tables, of one customer and month. */
@@ -32,10 +43,12 @@ function textOf(value: unknown): string {
   return String(value)
 }
 
-const rowOf = ({ columns }: AuditedTable, values: Readonly<Record<string, unknown>>): Row =>
-  new Map(columns.map((column) => [column, textOf(values[column])]))
+const rowOf = ({ columns, eventOf }: AuditedTable, values: Readonly<Record<string, unknown>>): Row => ({
+  texts: new Map(columns.map((column) => [column, textOf(values[column])])),
+  event: eventOf?.(values) ?? null,
+})
 
-const keyOf = ({ key }: AuditedTable, row: Row): string => key.map((column) => row.get(column)).join(' ')
+const keyOf = ({ key }: AuditedTable, { texts }: Row): string => key.map((column) => texts.get(column)).join(' ')
 
 export function rowsOf(table: AuditedTable, all: readonly Readonly<Record<string, unknown>>[]): Rows {
   const rows = all.map((values) => rowOf(table, values))
@@ -48,7 +61,7 @@ export function digestOf(tables: Tables): string {
   let rows = 0
   for (const [{ name }, ofTable] of tables) {
     for (const [, row] of [...ofTable].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-      hash.update(`${name} ${JSON.stringify([...row.values()])}`)
+      hash.update(`${name} ${JSON.stringify([...row.texts.values()])}`)
       rows += 1
     }
   }
@@ -62,6 +75,7 @@ export interface RowFault {
   readonly table: string
   readonly row: string
   readonly fault: string
+  readonly event?: EventPlace | null
 }
 
 /** Every row that differs, by name. */
@@ -71,17 +85,17 @@ export function rowFaults(expected: Tables, found: Tables): RowFault[] {
 
 function faultsOfTable(table: string, expected: Rows, found: Rows): RowFault[] {
   const faults: RowFault[] = []
-  const say = (row: string, fault: string) => void faults.push({ table, row, fault })
+  const say = (row: string, { event }: Row, fault: string) => void faults.push({ table, row, fault, event })
   for (const [key, row] of expected) {
     const there = found.get(key)
-    if (there === undefined) say(key, `${table} has no such row; the log says there is one`)
-    for (const [column, value] of row) {
-      const is = there?.get(column)
-      if (is !== undefined && is !== value) say(key, `${table}.${column} is ${is}, the log says ${value}`)
+    if (there === undefined) say(key, row, `${table} has no such row; the log says there is one`)
+    for (const [column, value] of row.texts) {
+      const is = there?.texts.get(column)
+      if (is !== undefined && is !== value) say(key, row, `${table}.${column} is ${is}, the log says ${value}`)
     }
   }
-  for (const key of found.keys()) {
-    if (!expected.has(key)) say(key, `${table} has a row that the log says nothing of`)
+  for (const [key, row] of found) {
+    if (!expected.has(key)) say(key, row, `${table} has a row that the log says nothing of`)
   }
   return faults
 }

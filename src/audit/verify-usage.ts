@@ -4,7 +4,8 @@
  */
 import { monthOf, type Terms } from '../commands/plans.ts'
 import type { CustomerState } from '../commands/state.ts'
-import type { CustomerEvent, Funding } from '../events/catalogue.ts'
+import type { CustomerEventType, Funding } from '../events/catalogue.ts'
+import type { LoggedEvent } from '../statements/month.ts'
 import { type AuditedTable, type Rows, rowsOf, type Tables } from './verify-rows.ts'
 
 interface Counts {
@@ -28,6 +29,8 @@ export interface UsageMonth {
   readonly prices: Map<string, Map<string, Counts>>
   readonly days: Map<string, Counts>
   readonly terms: { readonly revision: bigint; readonly terms: Terms }[]
+  /** Whatever happened besides calls: few events. */
+  readonly activity: LoggedEvent[]
 }
 
 export const newUsageMonth = (): UsageMonth => ({
@@ -40,17 +43,22 @@ export const newUsageMonth = (): UsageMonth => ({
   prices: new Map(),
   days: new Map(),
   terms: [],
+  activity: [],
 })
+
+/** Events that a customer would not call an occurrence. */
+const noActivity: readonly CustomerEventType[] = ['DetectionSucceeded', 'DetectionReplayed', 'AttemptFenced']
 
 /** @param usageOf a month's fold; null when it is no longer there to be changed */
 export function foldUsage(
   usageOf: (month: string) => UsageMonth | null,
-  event: CustomerEvent,
-  revision: bigint,
+  logged: LoggedEvent,
   before: CustomerState,
   after: CustomerState,
 ): void {
+  const { event, revision } = logged
   const { occurredAt } = event.data
+  if (!noActivity.includes(event.type)) usageOf(monthOf(occurredAt))?.activity.push(logged)
   if (after.yearMonth !== '') {
     const usage = usageOf(after.yearMonth)
     if (usage !== null) {
@@ -141,11 +149,19 @@ export const usageTables = {
     columns: ['customer_id', 'revision', 'year_month', ...termColumns],
     key: ['revision'],
     monthOf: ({ year_month }) => String(year_month),
+    eventOf: ({ revision }) => ({ revision: String(revision), id: null }),
+  },
+  activity: {
+    name: 'activity',
+    columns: ['customer_id', 'revision', 'event_id', 'occurred_at', 'actor', 'type', 'data'],
+    key: ['revision'],
+    monthOf: ({ occurred_at }) => (occurred_at as Date).toISOString().slice(0, 7),
+    eventOf: ({ revision, event_id }) => ({ revision: String(revision), id: String(event_id) }),
   },
 } as const satisfies Record<string, AuditedTable>
 
 export function usageRows(customerId: string, month: string, usage: UsageMonth): Tables {
-  const { held, calls, prices, days, terms } = usage
+  const { held, calls, prices, days, terms, activity } = usage
   const of = { customer_id: customerId, year_month: month }
   const months =
     held === null
@@ -162,7 +178,7 @@ export function usageRows(customerId: string, month: string, usage: UsageMonth):
             revision: usage.revision,
           },
         ]
-  const { usage_months, usage_prices, usage_days, terms: ofTerms } = usageTables
+  const { usage_months, usage_prices, usage_days, terms: ofTerms, activity: ofActivity } = usageTables
   return new Map<AuditedTable, Rows>([
     [usage_months, rowsOf(usage_months, months)],
     [
@@ -186,6 +202,21 @@ export function usageRows(customerId: string, month: string, usage: UsageMonth):
       rowsOf(
         ofTerms,
         terms.map(({ revision, terms: held }) => ({ ...of, revision, ...termsIn(held) })),
+      ),
+    ],
+    [
+      ofActivity,
+      rowsOf(
+        ofActivity,
+        activity.map(({ revision, eventId, actor, event: { type, data } }) => ({
+          customer_id: customerId,
+          revision,
+          event_id: eventId,
+          occurred_at: data.occurredAt,
+          actor,
+          type,
+          data,
+        })),
       ),
     ],
   ])

@@ -34,7 +34,9 @@ export async function february() {
   await play(1, { kind: 'setPlan', plan: 'starter', limit: 3 })
   await world.meter({ hours: 4 })
   await play(days(26), { kind: 'openMonth' }) // March
-  await play(10, detect)
+  await play(10, { kind: 'detect', key: 7 })
+  await play(1, { kind: 'replay', back: 0 })
+  await play(1, { kind: 'detect', key: 8 })
   await world.meter({ hours: 9 }) // closes February
   await world.anchor()
   const [customer] = player.customers()

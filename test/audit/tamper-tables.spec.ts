@@ -3,8 +3,9 @@ import type pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { verify } from '../../src/audit/verify.ts'
 import { meteringTables } from '../../src/audit/verify-metering.ts'
-import { usageTables } from '../../src/audit/verify-usage.ts'
+import { comparedReadModels } from '../../src/audit/verify-read-models.ts'
 import { textOf } from '../../src/cli/audit-verify-report.ts'
+import { allProjections } from '../../src/projections/all.ts'
 import { february } from './february.ts'
 import { startSystem, type TamperedSystem } from './system.ts'
 
@@ -59,6 +60,53 @@ const tamperings: [string, string, RegExp][] = [
     'the snapshot that ledgers start from',
     "update readmodel.ledger_snapshots set state = jsonb_set(state, '{creditCalls}', '0') where customer_id = $1",
     /ledger_snapshots.state is \{"creditCalls":0/,
+  ],
+  [
+    'a key that was revoked made good',
+    'update readmodel.api_keys set revoked_at = null, revoked_why = null where customer_id = $1 and revoked_at is not null',
+    /^read_model customer-\S+ revision \d+ \(\S+\) \["[0-9a-f]{64}"\]: api_keys.revoked_at is nothing, the log says "2026/,
+  ],
+  [
+    'a key of their own making',
+    `insert into readmodel.api_keys (key_hash, customer_id, key_id, slot, prefix, issued_at)
+     select repeat('a', 64), $1::uuid, gen_random_uuid(), 'primary', 'lc_forge', now()`,
+    /^read_model customer \S+ \["a{64}"\]: api_keys has a row that the log says nothing of/,
+  ],
+  [
+    'when a key was used last',
+    "update readmodel.api_key_use set last_used_at = last_used_at + interval '1 day' where customer_id = $1",
+    /^read_model customer \S+ \["\S+"\]: api_key_use.last_used_at is "2026-\S+", the log says "2026/,
+  ],
+  [
+    'who did what',
+    "update readmodel.activity set actor = 'marketplace' where customer_id = $1 and type = 'PlanChanged'",
+    /^read_model customer-\S+ revision \d+ \(\S+\) 2026-02 \["?\d+"?\]: activity.actor is "marketplace", the log says "/,
+  ],
+  [
+    'an occurrence gone',
+    "delete from readmodel.activity where customer_id = $1 and type = 'DetectionVoided'",
+    /^read_model customer-\S+ revision \d+ \(\S+\) 2026-02 \["?\d+"?\]: activity has no such row; the log says there is one/,
+  ],
+  [
+    'a month of it that is over',
+    'update readmodel.activity set data = data || \'{"plan":"free"}\' where customer_id = $1 and occurred_at < \'2026-02-01\'',
+    /^read_model customer-\S+ revision \d+ \(\S+\) 2026-01 .*activity.data is \{.*"plan":"free"/,
+  ],
+  [
+    'what a repeated call is answered with',
+    'update readmodel.idempotency_keys set detection_id = gen_random_uuid() where customer_id = $1',
+    /^read_model customer-\S+ revision \d+ \(\S+\) 2026-03 \["\S+"\]: idempotency_keys.detection_id is "\S+", the log says "/,
+  ],
+  [
+    'an idempotency key gone',
+    'delete from readmodel.idempotency_keys where customer_id = $1 and replayed',
+    /^read_model customer-\S+ revision \d+ \(\S+\) 2026-03 \["\S+"\]: idempotency_keys has no such row; the log says there is one/,
+  ],
+  [
+    'an idempotency key that nobody sent',
+    `insert into readmodel.idempotency_keys
+     select $1::uuid, 'mine', 'body', gen_random_uuid(), 3, '2026-03-01T23:59:00Z', false, false`,
+    /^read_model customer-\S+ revision 3 2026-03 \["mine"\]: idempotency_keys has a row that the log says nothing of/,
   ],
   [
     'the place of the read models',
@@ -154,8 +202,25 @@ test('every column of the tables is compared', async () => {
               array_agg(column_name::text order by column_name::text) as columns
        from information_schema.columns where table_schema in ('metering', 'readmodel') group by 1`,
     )
-    for (const { name, columns } of [...Object.values(usageTables), ...Object.values(meteringTables)]) {
+    for (const { name, columns } of [...comparedReadModels, ...Object.values(meteringTables)]) {
       expect([...columns].toSorted(), name).toEqual(rows.find((row) => row.name === name)?.columns)
     }
+  })
+})
+
+test('every table of every projection is compared', () => {
+  const projected = allProjections.flatMap(({ tables }) => Object.keys(tables))
+  expect(comparedReadModels.map(({ name }) => name).toSorted()).toEqual(projected.toSorted())
+})
+
+test('every table of metering that says something of a customer is compared', async () => {
+  /** Where feed and consumer stand, and the version: `audit verify` reads the log itself. */
+  const places = ['metering.direct_feed', 'metering.partitions', 'metering.version']
+  await system.withTables(async (pool) => {
+    const { rows } = await pool.query<{ name: string }>(
+      "select 'metering.' || tablename as name from pg_tables where schemaname = 'metering' order by 1",
+    )
+    const compared = Object.values(meteringTables).map(({ name }) => name)
+    expect(rows.map(({ name }) => name)).toEqual([...compared, ...places].toSorted())
   })
 })
