@@ -1,4 +1,4 @@
-import { createDetector } from './face.ts'
+import { createDetector } from './detector.ts'
 import { decodeImage, type ImageFormat, InvalidImage } from './image.ts'
 import type { ResolvedSet } from './manifest.ts'
 import { measureQuality } from './quality.ts'
@@ -26,7 +26,7 @@ export async function createCheck(
   read: (file: string) => Promise<Uint8Array>,
   threads = 1,
 ): Promise<CheckImage> {
-  const detect = await createDetector(await read(set.detector.model.file), set.detector, threads)
+  const detect = await createDetector(set.detector, read, threads)
   const classifiers = await Promise.all(
     set.classifiers.map(async ({ name, model }) => ({
       name,

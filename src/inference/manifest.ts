@@ -2,13 +2,6 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { packageRoot } from '../built.ts'
 
-/** Pixel values are fed as value / divideBy, channels first, in the order named. */
-const input = z.strictObject({
-  name: z.string(),
-  channels: z.enum(['RGB', 'BGR']),
-  divideBy: z.number().positive(),
-})
-
 /** The two ways of cutting the neighbourhood of a face out of a picture; see crop.ts. */
 const crop = z.strictObject({
   rule: z.enum(['shifted-window', 'mirrored-square']),
@@ -16,31 +9,48 @@ const crop = z.strictObject({
   resample: z.enum(['bilinear', 'area']),
 })
 
+/** Where the weights come from, told for the reader; a package is also where they are found. */
+const upstream = z.union([
+  z.strictObject({ repository: z.url(), commit: z.string().regex(/^[0-9a-f]{40}$/), path: z.string() }),
+  /** A dependency in package.json that brings the file along. */
+  z.strictObject({ package: z.string(), version: z.string(), path: z.string() }),
+  /** Trained here: the folder of the pipeline. */
+  z.strictObject({ training: z.string() }),
+])
+
 const weights = {
   file: z.string().regex(/^[\w.-]+\.onnx$/),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   bytes: z.int().positive(),
   description: z.string(),
-  upstream: z.strictObject({ repository: z.url(), commit: z.string().regex(/^[0-9a-f]{40}$/), path: z.string() }),
+  upstream,
   /** Where exactly these bytes can be fetched; absent when they exist nowhere in public (see `conversion`). */
   url: z.url().optional(),
   /** How the file was made from the upstream file, when it is not that file byte for byte. */
   conversion: z.string().optional(),
   licence: z.string(),
-  input,
 }
 
-const detectorModel = z.strictObject({ kind: z.literal('detector'), ...weights })
+/** Pixel values are fed as value / divideBy, channels first, in the order named. */
+const layout = {
+  name: z.string(),
+  channels: z.enum(['RGB', 'BGR']),
+  divideBy: z.number().positive(),
+}
+
+const yunetModel = z.strictObject({ kind: z.literal('yunet'), ...weights, input: z.strictObject(layout) })
+
+/** Fed as the authors' graph wants it (see blazeface.ts); only the side of its square input differs. */
+const blazeFaceModel = z.strictObject({ kind: z.literal('blazeface'), ...weights, size: z.int().positive() })
 
 const classifierModel = z.strictObject({
   kind: z.literal('classifier'),
   ...weights,
-  /** The square input's side in pixels. */
-  size: z.int().positive(),
+  /** One or more square inputs of `size` pixels, each its own crop of the same face. */
+  inputs: z.array(z.strictObject({ ...layout, size: z.int().positive(), crop })).min(1),
   output: z.string(),
   /** What each logit stands for, in the order of the output. */
   classes: z.array(z.enum(['live', 'spoof'])).min(2),
-  crop,
 })
 
 /** Corner points [before, after], both rising from (0, 0) to (1, 1): anything else would not keep the order of scores. */
@@ -80,19 +90,41 @@ const validity = z.strictObject({
   minSharpness: z.number(),
 })
 
+const detection = {
+  minScore: z.number(),
+  /** Intersection over union from which on two boxes are one face. */
+  maxOverlap: z.number(),
+  /** Only this many of the largest faces are reported. */
+  maxFaces: z.int().positive(),
+}
+
+const yunetDetector = z.strictObject({
+  kind: z.literal('yunet'),
+  model: z.string(),
+  /** The picture's longer side is shrunk to this many pixels before detection; smaller pictures stay as they are. */
+  longestSide: z.int().multipleOf(32),
+  ...detection,
+})
+
+const blazeFaceDetector = z.strictObject({
+  kind: z.literal('blazeface'),
+  /** Looks first, at the whole picture. */
+  front: z.string(),
+  /** Looks as well when the front model finds nothing, or nothing of minFrontSide. */
+  back: z.string(),
+  /** Side of the largest face as a share of the picture's longer side. */
+  minFrontSide: z.number(),
+  /** What makes the box another detector's: factors of width and height, and how far the centre moves up, in heights. */
+  box: z.strictObject({ width: z.number(), height: z.number(), up: z.number() }),
+  ...detection,
+})
+
 const modelSet = z.strictObject({
   version: z.string().min(1),
   description: z.string(),
-  detector: z.strictObject({
-    model: z.string(),
-    /** The picture's longer side is shrunk to this many pixels before detection; smaller pictures stay as they are. */
-    longestSide: z.int().multipleOf(32),
-    minScore: z.number(),
-    /** Intersection over union from which on two boxes are one face. */
-    maxOverlap: z.number(),
-    /** Only this many of the largest faces are reported. */
-    maxFaces: z.int().positive(),
-  }),
+  /** Name of a detector. */
+  detector: z.string(),
+  /** Names of models. */
   classifiers: z.array(z.string()).min(1),
   combination: z.literal('mean-of-logits'),
   calibration,
@@ -100,24 +132,35 @@ const modelSet = z.strictObject({
 })
 
 const manifestSchema = z.strictObject({
-  models: z.record(z.string(), z.discriminatedUnion('kind', [detectorModel, classifierModel])),
+  models: z.record(z.string(), z.discriminatedUnion('kind', [yunetModel, blazeFaceModel, classifierModel])),
+  detectors: z.record(z.string(), z.discriminatedUnion('kind', [yunetDetector, blazeFaceDetector])),
   sets: z.record(z.string(), modelSet),
 })
 
-export type DetectorModel = z.infer<typeof detectorModel>
+export type YunetModel = z.infer<typeof yunetModel>
+export type BlazeFaceModel = z.infer<typeof blazeFaceModel>
 export type ClassifierModel = z.infer<typeof classifierModel>
-export type Model = DetectorModel | ClassifierModel
+export type Model = YunetModel | BlazeFaceModel | ClassifierModel
 export type ModelSet = z.infer<typeof modelSet>
 export type Manifest = z.infer<typeof manifestSchema>
 export type CropRule = z.infer<typeof crop>
 export type Validity = z.infer<typeof validity>
 export type Calibration = z.infer<typeof calibration>
-export type InputLayout = z.infer<typeof input>
+/** How pixels become numbers. */
+export type InputLayout = Pick<YunetModel['input'], 'channels' | 'divideBy'>
+
+export type YunetDetector = Omit<z.infer<typeof yunetDetector>, 'model'> & { model: YunetModel }
+export type BlazeFaceDetector = Omit<z.infer<typeof blazeFaceDetector>, 'front' | 'back'> & {
+  front: BlazeFaceModel
+  back: BlazeFaceModel
+}
+
+export type Detector = YunetDetector | BlazeFaceDetector
 
 /** A set with the names in it replaced by the models they stand for. */
 export interface ResolvedSet extends Omit<ModelSet, 'detector' | 'classifiers'> {
   name: string
-  detector: Omit<ModelSet['detector'], 'model'> & { model: DetectorModel }
+  detector: Detector
   classifiers: { name: string; model: ClassifierModel }[]
 }
 
@@ -144,21 +187,42 @@ export function resolveSet(manifest: Manifest, name: string): ResolvedSet {
       `There is no model set "${name}". models/manifest.json knows: ${Object.keys(manifest.sets).join(', ')}.`,
     )
   }
-  const detector = manifest.models[set.detector.model]
-  if (detector?.kind !== 'detector') {
-    throw new ManifestError(`Set "${name}" names the detector "${set.detector.model}", which the manifest lacks.`)
+  const owner = `Set "${name}"`
+  return {
+    ...set,
+    name,
+    detector: resolveDetector(manifest, set.detector, owner),
+    classifiers: set.classifiers.map((classifier) => ({
+      name: classifier,
+      model: modelOf(manifest, owner, classifier, 'classifier'),
+    })),
   }
-  const classifiers = set.classifiers.map((classifier) => {
-    const model = manifest.models[classifier]
-    if (model?.kind !== 'classifier') {
-      throw new ManifestError(`Set "${name}" names the classifier "${classifier}", which the manifest lacks.`)
-    }
-    return { name: classifier, model }
-  })
-  return { ...set, name, detector: { ...set.detector, model: detector }, classifiers }
+}
+
+/** @throws ManifestError with a sentence for the operator */
+export function resolveDetector(manifest: Manifest, name: string, owner = 'The caller'): Detector {
+  const detector = manifest.detectors[name]
+  if (!detector) throw new ManifestError(`${owner} names the detector "${name}", which the manifest lacks.`)
+  const part = (model: string) => [manifest, `Detector "${name}"`, model] as const
+  return detector.kind === 'yunet'
+    ? { ...detector, model: modelOf(...part(detector.model), 'yunet') }
+    : {
+        ...detector,
+        front: modelOf(...part(detector.front), 'blazeface'),
+        back: modelOf(...part(detector.back), 'blazeface'),
+      }
+}
+
+function modelOf<Kind extends Model['kind']>(manifest: Manifest, owner: string, name: string, kind: Kind) {
+  const model = manifest.models[name]
+  if (model?.kind !== kind) {
+    throw new ManifestError(`${owner} names the ${kind} model "${name}", which the manifest lacks.`)
+  }
+  return model as Extract<Model, { kind: Kind }>
 }
 
 /** Every weights file a set needs, the detector's first. */
-export function modelsOf(set: ResolvedSet): Model[] {
-  return [set.detector.model, ...set.classifiers.map((classifier) => classifier.model)]
+export function modelsOf({ detector, classifiers }: Pick<ResolvedSet, 'detector' | 'classifiers'>): Model[] {
+  const ofDetector = detector.kind === 'yunet' ? [detector.model] : [detector.front, detector.back]
+  return [...ofDetector, ...classifiers.map((classifier) => classifier.model)]
 }

@@ -9,8 +9,11 @@ export type SpoofLogit = (picture: Pixels, face: Rect) => Promise<number>
 export async function createClassifier(weights: Uint8Array, model: ClassifierModel, threads = 1): Promise<SpoofLogit> {
   const session = await createSession(weights, threads)
   return async (picture, face) => {
-    const input = toTensor(cropFace(picture, face, model.crop, model.size), model.input, model.size, model.size)
-    const outputs = await session.run({ [model.input.name]: input })
+    const feeds = model.inputs.map(({ name, crop, size, ...layout }) => [
+      name,
+      toTensor(cropFace(picture, face, crop, size), layout, size, size),
+    ])
+    const outputs = await session.run(Object.fromEntries(feeds))
     return spoofLogit(floats(outputs, model.output), model.classes)
   }
 }

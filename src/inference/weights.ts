@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../built.ts'
@@ -29,7 +30,10 @@ function weightPlaces(modelsDir?: string): string[] {
  * @returns bytes by file name, in shared memory, so that each worker thread sees the same verified bytes
  * @throws WeightsMissing | WeightsCorrupt
  */
-export async function loadWeights(set: ResolvedSet, modelsDir?: string): Promise<Record<string, Uint8Array>> {
+export async function loadWeights(
+  set: Pick<ResolvedSet, 'detector' | 'classifiers'>,
+  modelsDir?: string,
+): Promise<Record<string, Uint8Array>> {
   const loaded: Record<string, Uint8Array> = {}
   for (const model of modelsOf(set)) loaded[model.file] = await load(model, modelsDir)
   return loaded
@@ -70,20 +74,25 @@ async function load(model: Model, modelsDir?: string): Promise<Uint8Array> {
 }
 
 function remedy(model: Model): string {
+  if ('package' in model.upstream) return `${unavailableReason(model)}.`
   return model.url === undefined
     ? `It cannot be downloaded (${unavailableReason(model)}): put it into MODELS_DIR or ${packagedModels}.`
     : `Run "liveness models download", or set MODELS_DIR to a folder that holds it.`
 }
 
 /** Why a model without a download address has none, and what it was made from. */
-export function unavailableReason(model: Model): string {
-  const { repository, commit, path } = model.upstream
-  return `${model.conversion ?? 'No public address holds exactly these bytes.'} Source: ${repository}, commit ${commit}, ${path}`
+export function unavailableReason({ upstream, conversion }: Model): string {
+  const reason = conversion ?? 'No public address holds exactly these bytes.'
+  if ('package' in upstream) return `Source: the package ${upstream.package} ${upstream.version}; run "npm ci"`
+  if ('training' in upstream) return `Source: trained here, see ${upstream.training}; it is part of this repository`
+  return `${reason} Source: ${upstream.repository}, commit ${upstream.commit}, ${upstream.path}`
 }
 
+/** The file in the first of the places that has it. What a dependency brings along is found where Node finds that. */
 async function find(model: Model, modelsDir?: string): Promise<{ path: string; bytes: Buffer } | undefined> {
-  for (const place of weightPlaces(modelsDir)) {
-    const path = join(place, model.file)
+  const paths = weightPlaces(modelsDir).map((place) => join(place, model.file))
+  const packaged = inPackage(model)
+  for (const path of packaged === undefined ? paths : [...paths, packaged]) {
     try {
       return { path, bytes: await readFile(path) }
     } catch (error) {
@@ -92,6 +101,17 @@ async function find(model: Model, modelsDir?: string): Promise<{ path: string; b
     }
   }
   return undefined
+}
+
+const { resolve } = createRequire(import.meta.url)
+
+function inPackage({ upstream }: Model): string | undefined {
+  if (!('package' in upstream)) return undefined
+  try {
+    return resolve(`${upstream.package}/${upstream.path}`)
+  } catch {
+    return undefined // the package is not installed; the caller says what is missing
+  }
 }
 
 export function sha256Of(bytes: Uint8Array): string {

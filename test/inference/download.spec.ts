@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { DownloadFailed, downloadWeights } from '../../src/inference/download.ts'
-import { loadManifest, type Model, resolveSet } from '../../src/inference/manifest.ts'
+import { loadManifest, type Model } from '../../src/inference/manifest.ts'
 import { sha256Of } from '../../src/inference/weights.ts'
 
-const template = resolveSet(await loadManifest(), 'ensemble').detector.model
+const template = (await loadManifest()).models.face_detection_yunet as Model
 const content = randomBytes(1_000_000)
 
 let folder: string

@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest'
-import { loadManifest, ManifestError, modelsOf, parseManifest, resolveSet } from '../../src/inference/manifest.ts'
+import {
+  loadManifest,
+  ManifestError,
+  modelsOf,
+  parseManifest,
+  resolveDetector,
+  resolveSet,
+} from '../../src/inference/manifest.ts'
+import { inspectWeights } from '../../src/inference/weights.ts'
 
 const manifest = await loadManifest()
 
@@ -7,11 +15,12 @@ test('the shipped manifest is valid and every set in it can be resolved', () => 
   for (const name of Object.keys(manifest.sets)) expect(modelsOf(resolveSet(manifest, name)).length).toBeGreaterThan(1)
 })
 
-test('every model has a download address at its named commit, or says why there is none', () => {
+test('every model is here, or has a download address at its named commit, or says why there is none', async () => {
   for (const model of Object.values(manifest.models)) {
-    const { commit, path } = model.upstream
-    if (model.url === undefined) expect(model.conversion).toBeTruthy()
-    else expect(model.url.endsWith(`/${commit}/${path}`)).toBe(true)
+    const { upstream } = model
+    if (!('repository' in upstream)) expect(await inspectWeights(model)).toMatchObject({ state: 'present' })
+    else if (model.url === undefined) expect(model.conversion).toBeTruthy()
+    else expect(model.url.endsWith(`/${upstream.commit}/${upstream.path}`)).toBe(true)
   }
 })
 
@@ -21,13 +30,18 @@ test('an unknown set is refused with the names that exist', () => {
 })
 
 test('a set that names a missing model, or one of the wrong kind, is refused', () => {
-  const ensemble = structuredClone(manifest)
-  const set = ensemble.sets.ensemble
-  if (!set) throw new Error('no ensemble')
-  set.classifiers.push('face_detection_yunet')
-  expect(() => resolveSet(ensemble, 'ensemble')).toThrow(/names the classifier "face_detection_yunet"/)
-  set.detector.model = 'minifas_se_128'
-  expect(() => resolveSet(ensemble, 'ensemble')).toThrow(/names the detector "minifas_se_128"/)
+  const changed = structuredClone(manifest)
+  const { ensemble } = changed.sets
+  const { yunet, blazeface } = changed.detectors
+  if (!ensemble || yunet?.kind !== 'yunet' || blazeface?.kind !== 'blazeface') throw new Error('not as expected')
+  ensemble.classifiers.push('face_detection_yunet')
+  expect(() => resolveSet(changed, 'ensemble')).toThrow(/names the classifier model "face_detection_yunet"/)
+  yunet.model = 'minifas_se_128'
+  expect(() => resolveSet(changed, 'ensemble')).toThrow(/"yunet" names the yunet model "minifas_se_128"/)
+  blazeface.back = 'none'
+  expect(() => resolveDetector(changed, 'blazeface')).toThrow(/"blazeface" names the blazeface model "none"/)
+  ensemble.detector = 'nonesuch'
+  expect(() => resolveSet(changed, 'ensemble')).toThrow(/Set "ensemble" names the detector "nonesuch"/)
 })
 
 test.each([

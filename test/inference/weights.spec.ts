@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startInference } from '../../src/inference/inference.ts'
-import { loadManifest, modelsOf, type ResolvedSet, resolveSet } from '../../src/inference/manifest.ts'
+import {
+  loadManifest,
+  modelsOf,
+  type ResolvedSet,
+  resolveSet,
+  type YunetDetector,
+} from '../../src/inference/manifest.ts'
 import {
   inspectWeights,
   loadWeights,
@@ -15,6 +21,8 @@ import {
 import { modelsDir, withoutWeights } from './support.ts'
 
 const shipped = resolveSet(await loadManifest(), 'ensemble')
+if (shipped.detector.kind !== 'yunet') throw new Error('these tests are written for YuNet')
+const shippedDetector = shipped.detector
 let folder: string
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'weights-'))
@@ -22,18 +30,18 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }))
 
 /** A set whose weights are the given texts, and exist nowhere but where the test puts them. */
-function setOf(detector: string, classifier: string): ResolvedSet {
+function setOf(detector: string, classifier: string): ResolvedSet & { detector: YunetDetector } {
   const weights = (name: string, text: string) => ({
     file: `test-only-${name}.onnx`,
     sha256: sha256Of(Buffer.from(text)),
   })
   const [first] = shipped.classifiers
   if (!first) throw new Error('no classifier')
-  const detectorModel = { ...shipped.detector.model, ...weights('detector', detector) }
+  const detectorModel = { ...shippedDetector.model, ...weights('detector', detector) }
   const { url: _, ...withoutUrl } = { ...first.model, ...weights('classifier', classifier) }
   return {
     ...shipped,
-    detector: { ...shipped.detector, model: detectorModel },
+    detector: { ...shippedDetector, model: detectorModel },
     classifiers: [{ name: 'c', model: { ...withoutUrl, conversion: 'Made by hand.' } }],
   }
 }
