@@ -8,17 +8,19 @@ import { startLeaders } from './app/leaders.ts'
 import { marketplacePages, openMarketplace } from './app/marketplace.ts'
 import { startMeteringRoles } from './app/metering.ts'
 import { listenForOperators, watchOver } from './app/operations.ts'
-import { prepareDatabase } from './app/prepare.ts'
+import { prepareDatabaseWhenThere } from './app/prepare.ts'
 import { chooseRoles } from './app/roles.ts'
 import { checkSecretsKey, refuseMissingSecrets, secretsOf } from './app/secrets.ts'
 import { startStack } from './app/stack.ts'
 import { type Clocks, openSystem, type System } from './app/system.ts'
 import { ConfigError, type LoadedConfig, type Role } from './config.ts'
 import { clearRuntime, writeRuntime } from './data-dir.ts'
+import { roleLog } from './http/logging.ts'
 import type { Watched } from './http/operations.ts'
 import { buildServer } from './http/server.ts'
 import { type Inference, startInference } from './inference/inference.ts'
 import { startProjections } from './projections/runner.ts'
+import { kafkaSettings } from './relay/topic.ts'
 
 export interface App {
   readonly roles: readonly Role[]
@@ -41,16 +43,21 @@ export interface App {
 }
 
 export interface AppOptions extends Clocks {
+  /** Of the process; the roles' lines say which role they are of. */
   readonly log: Logger
+  /** Ends a start that still waits for Postgres. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
  * Starts the application.
- * @throws ConfigError, DataDirInUse, WeightsMissing, WeightsCorrupt, ManifestError: sentences for the operator
+ * @throws the signal's reason, ConfigError, DataDirInUse, WeightsMissing, WeightsCorrupt, ManifestError: sentences for the operator
  */
 export async function startApp({ config }: LoadedConfig, options: AppOptions): Promise<App> {
-  const { log } = options
+  const { signal = new AbortController().signal } = options
   const roles = chooseRoles(config)
+  const log = roleLog(options.log, roles)
+  const logOf = (role: string) => roleLog(options.log, role)
   refuseMissingSecrets(config)
   const undo: [part: string, stop: () => Promise<void>][] = []
   let stopping: Promise<void> | undefined
@@ -67,12 +74,12 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
     const stack = await startStack(config, log)
     undo.push(['the servers', () => stack.stop()])
     const { secretsKey, auditSigningKey } = await secretsOf(config)
-    await prepareDatabase(stack.databaseUrl)
-    const system = await openSystem({ ...stack, ...options })
+    await prepareDatabaseWhenThere(stack.databaseUrl, log, signal)
+    const system = await openSystem({ ...stack, ...options, log })
     undo.push(['connections', () => system.close()])
     await checkSecretsKey(system.pool, secretsKey)
 
-    let outOfService = false
+    let stopped: string | undefined
     let fail = (_: Error) => {}
     const failed = new Promise<Error>((resolve) => {
       fail = resolve
@@ -83,35 +90,37 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
           url: system.databaseUrl,
           store: system.store,
           onAlarm(error) {
-            outOfService = true
-            log.fatal({ err: error, alarm: 'projections' }, `The projections have stopped for good: ${error.message}`)
+            stopped = `The projections have stopped for good: ${error.message}`
+            logOf('projections').fatal({ err: error, alarm: 'projections' }, stopped)
             if (!roles.includes('api')) fail(error)
           },
-          onTrouble: (error, failures) => log.warn({ err: error, failures }, 'the projections are held up'),
+          onTrouble: (error, failures) =>
+            logOf('projections').warn({ err: error, failures }, 'the projections are held up'),
         })
       : undefined
     if (runner !== undefined) undo.push(['projections', () => runner.stop()])
     undo.push(['ledgers', () => system.ledgers.drained()])
     const mail = openMail(config, log)
     undo.push(['mail', async () => mail.close()])
-    const leaders = startLeaders({ system, mail, publicUrl: publicUrlOf(config), log })
+    const leaders = startLeaders({ system, mail, publicUrl: publicUrlOf(config), log: logOf('housekeeping') })
     undo.push(['leaders', () => leaders.stop()])
     if (roles.includes('metering')) {
-      const anchors = startAnchors(config, system, auditSigningKey, log)
+      const anchors = startAnchors(config, system, auditSigningKey, logOf('metering'))
       undo.push(['anchors', () => anchors.stop()])
     }
     const marketplace = openMarketplace(system, log)
-    const metering = await startMeteringRoles({ config, roles, system, marketplace, log })
+    const metering = await startMeteringRoles({ config, roles, system, marketplace, log: options.log })
     undo.push(['metering', () => metering.stop()])
     metering.failed.then((error) => {
-      log.fatal({ err: error, alarm: 'metering' }, `Metering has stopped for good: ${error.message}`)
+      stopped = `Metering has stopped for good: ${error.message}`
+      logOf('metering').fatal({ err: error, alarm: 'metering' }, stopped)
       if (!roles.includes('api')) fail(error)
     })
 
     // HTTP is last to start and so first to stop: from the wish to stop on, no new request is taken.
     if (stack.embedded) undo.push(['announcement', () => clearRuntime(config.DATA_DIR)])
-    const watch = (inference?: Inference) =>
-      watchOver({ roles, system, runner, metering, inference, outOfService: () => outOfService, log })
+    const operated = { roles, system, runner, metering, kafka: kafkaSettings(config), stopped: () => stopped }
+    const watch = (inference?: Inference) => watchOver({ ...operated, inference, log: options.log })
     let watched: Watched | undefined
     let url: string | undefined
     if (roles.includes('api')) {
@@ -128,12 +137,12 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
         secretsKey,
         auditSigningKey,
         eventStoreUrl: stack.eventStoreUrl,
-        log,
+        log: logOf('api'),
       })
       undo.push(['console', () => pages.close()])
       const landing = marketplacePages({ config, system, marketplace, mail, secretsKey })
       watched = watch(inference)
-      const parts = { config, system, inference, watched, hmacKey: secretsKey, log }
+      const parts = { config, system, inference, watched, hmacKey: secretsKey, log: logOf('api') }
       const http = await buildServer(httpDependencies({ ...parts, console: pages.deps, marketplace: landing }))
       undo.push(['HTTP', () => http.drainAndClose()])
       await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {

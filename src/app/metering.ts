@@ -2,6 +2,8 @@
 import type { Logger } from 'pino'
 import { postgresDoubts } from '../commands/doubts.ts'
 import { type Config, ConfigError, type Role } from '../config.ts'
+import type { StoredEvent } from '../eventstore/store.ts'
+import { roleLog } from '../http/logging.ts'
 import { queueClient } from '../marketplace/aws.ts'
 import { awsBatchMeterUsage } from '../marketplace/batch-meter-usage.ts'
 import { startLifecycleQueue } from '../marketplace/queue.ts'
@@ -17,6 +19,7 @@ import { ensureMeteringTables } from '../metering/schema.ts'
 import { type Metering, startMetering } from '../metering/start.ts'
 import { type Relay, startRelay } from '../relay/relay.ts'
 import { kafkaSettings, kafkaTopic } from '../relay/topic.ts'
+import { logEvents } from './event-lines.ts'
 import type { System } from './system.ts'
 
 export interface MeteringRoles {
@@ -58,20 +61,22 @@ export interface MeteringParts {
   readonly roles: readonly Role[]
   readonly system: System
   readonly marketplace: MarketplaceDeps
+  /** Of the process; each role's lines say the role. */
   readonly log: Logger
 }
 
 /** Starts what the roles name, in the background. */
 export async function startMeteringRoles(parts: MeteringParts): Promise<MeteringRoles> {
-  const { config, roles, system, marketplace, log } = parts
+  const { config, roles, system, marketplace } = parts
+  const [log, relayLog] = [roleLog(parts.log, 'metering'), roleLog(parts.log, 'relay')]
   const { pool, databaseUrl: url, store, clock, databaseClock } = system
   const kafka = kafkaSettings(config)
   const alarms: Alarms = {
     onAlarm: (alarm, message, fields) => log.error({ ...fields, alarm }, message),
     onWarn: (warning, message, fields) => log.warn({ ...fields, warning }, message),
   }
-  const onTrouble = (part: string) => (error: Error, failures: number) =>
-    log.warn({ err: error, failures }, `${part} is held up`)
+  const onTrouble = (of: Logger, part: string) => (error: Error, failures: number) =>
+    of.warn({ err: error, failures }, `${part} is held up`)
   const undo: (() => Promise<void>)[] = []
   const ends: Promise<Error | null>[] = []
 
@@ -83,8 +88,15 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
     await ensureMeteringTables(pool)
     const tables = postgresTables(pool)
     const deps = { tables, store, graceMs: rules.graceMs, ...alarms }
-    const consume: Consume = (partition, fed) => consumeBatch(deps, partition, fed)
-    const feeding = { tables, consume, ...alarms, onTrouble: onTrouble('the feed of metering') }
+    const consume: Consume = async (partition, fed) => {
+      await consumeBatch(deps, partition, fed)
+      logEvents(
+        log,
+        'folded into metering',
+        fed.flatMap(({ item }) => (item.kind === 'event' ? [item.event] : [])),
+      )
+    }
+    const feeding = { tables, consume, ...alarms, onTrouble: onTrouble(log, 'the feed of metering') }
     feed =
       kafka === null
         ? startDirectFeed({ ...feeding, url, store, clock, databaseClock })
@@ -109,9 +121,11 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
 
   let relay: Relay | undefined
   if (roles.includes('relay') && kafka !== null) {
-    const onAlarm = (error: Error) => alarms.onAlarm('relay', error.message, { err: error })
+    const onAlarm = (error: Error) => relayLog.error({ err: error, alarm: 'relay' }, error.message)
+    const onRelayed = (events: readonly StoredEvent[]) => logEvents(relayLog, 'relayed to Kafka', events)
     const topic = kafkaTopic(kafka)
-    relay = startRelay({ pool, url, store, topic, clock, databaseClock, onAlarm, onTrouble: onTrouble('the relay') })
+    const telling = { onAlarm, onRelayed, onTrouble: onTrouble(relayLog, 'the relay') }
+    relay = startRelay({ pool, url, store, topic, clock, databaseClock, ...telling })
     undo.push(relay.stop)
     ends.push(relay.ended)
   }

@@ -7,10 +7,12 @@ import type { Watched } from '../http/operations.ts'
 import { buildOperationsServer } from '../http/operations-server.ts'
 import type { Inference } from '../inference/inference.ts'
 import type { Runner } from '../projections/runner.ts'
+import type { KafkaSettings } from '../relay/topic.ts'
 import { createHealth } from './health.ts'
 import type { MeteringRoles } from './metering.ts'
 import { createMeteringMetrics } from './metering-metrics.ts'
 import { createMetrics } from './metrics.ts'
+import { createReadiness } from './readiness.ts'
 import type { System } from './system.ts'
 
 export interface OperatedParts {
@@ -20,40 +22,21 @@ export interface OperatedParts {
   readonly metering: MeteringRoles
   /** Undefined without the role api. */
   readonly inference: Inference | undefined
-  /** Whether a role of this process has stopped for good. */
-  readonly outOfService: () => boolean
+  /** Null where no Kafka is set. */
+  readonly kafka: KafkaSettings | null
+  /** Why a role of this process has stopped for good; undefined while none has. */
+  readonly stopped: () => string | undefined
+  /** As createLogger made it: it counts the alarms. */
   readonly log: Logger
 }
 
 export function watchOver(parts: OperatedParts): Watched {
-  const { roles, system, runner, metering, inference, outOfService, log } = parts
-  const { clock } = system
+  const { roles, system, runner, metering, inference, kafka, stopped, log } = parts
   const health = createHealth(system)
   const metrics = createMetrics({ system, roles, runner, log })
   createMeteringMetrics(metrics, system, metering)
 
-  const ready: Watched['ready'] = async () => {
-    const inTime = (() => {
-      try {
-        return clock.now() !== ''
-      } catch {
-        return false
-      }
-    })()
-    const lag = runner?.lag()
-    const fed = metering.feed?.lag()
-    return {
-      ready: !outOfService() && inTime && (fed?.stopped ?? []).length === 0 && (await health()) === null,
-      roles,
-      modelSet: inference?.set ?? null,
-      inferenceQueueDepth: inference?.queueDepth() ?? null,
-      clockOffsetMs: clock.offsetMs(),
-      lag: {
-        ...(lag === undefined ? {} : { read_models: lag.leading && lag.failures === 0 ? lag.waiting : null }),
-        ...(fed === undefined ? {} : { metering: fed.active && fed.failures === 0 ? fed.waiting : null }),
-      },
-    }
-  }
+  const ready = createReadiness({ roles, system, health, kafka, runner, metering, inference, stopped })
   new Gauge({
     name: 'liveness_ready',
     help: '1 where GET /ready says so, 0 where not.',

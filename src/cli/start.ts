@@ -2,10 +2,12 @@ import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { isAbsolute, join, relative } from 'node:path'
 import { type Command, Option } from 'commander'
+import type { Logger } from 'pino'
 import pretty from 'pino-pretty'
+import { chooseRoles } from '../app/roles.ts'
 import { firstSignal } from '../app/shutdown.ts'
 import { type LoadedConfig, loadConfig, type Role, roleNames, rolesSchema } from '../config.ts'
-import { createLogger } from '../http/logging.ts'
+import { createLogger, roleLog } from '../http/logging.ts'
 import type { App } from '../main.ts'
 import { createCustomer } from './create-customer.ts'
 import { argument, CommandError, print } from './output.ts'
@@ -25,27 +27,54 @@ export function addStartCommand(program: Command): void {
     })
 }
 
+/** Milliseconds after an orderly stop. */
+const lingerMs = 1_000
+
 async function serve(loaded: LoadedConfig): Promise<void> {
   const { config } = loaded
-  const log = process.stdout.isTTY
-    ? createLogger(config.LOG_LEVEL, pretty({ ignore: 'pid,hostname' }))
+  const base = process.stdout.isTTY
+    ? createLogger(config.LOG_LEVEL, pretty({ ignore: 'instance,role' }))
     : createLogger(config.LOG_LEVEL)
+  const log = roleLog(base, chooseRoles(config))
+  logMishaps(log)
   const signal = firstSignal(log)
+  const stopping = new AbortController()
+  signal.then(() => stopping.abort())
   // Loaded here: other commands need neither the models' runtime nor the HTTP server.
   const { startApp } = await import('../main.ts')
-  const app = await startApp(loaded, { log })
+  let app: App | undefined
   try {
-    await greet(app, loaded)
+    app = await startApp(loaded, { log: base, signal: stopping.signal })
+    await greet(app, loaded, log)
     const failure = await Promise.race([signal.then(() => null), app.failed])
     if (failure !== null) throw new CommandError(failure.message)
+  } catch (error) {
+    if (app !== undefined || !stopping.signal.aborted) throw error // else it was stopped before it had started
   } finally {
-    await app.stop()
+    await app?.stop()
     log.info('stopped')
+    // A connection to a server that says nothing any more would keep the process for as long.
+    setTimeout(() => process.exit(), lingerMs).unref()
   }
 }
 
+/** What Node would write in words of its own is a line of the log like every other. */
+function logMishaps(log: Logger): void {
+  process.removeAllListeners('warning')
+  process.on('warning', (warning) => log.warn({ err: warning }, warning.message))
+  const end = (error: unknown) => {
+    log.fatal({ err: error }, 'a fault in the program: it ends')
+    process.exit(1)
+  }
+  process.on('uncaughtException', end)
+  process.on('unhandledRejection', end)
+}
+
 /** Says where everything is. On the first start with embedded defaults, makes somebody to call the API as. */
-async function greet(app: App, { config }: LoadedConfig): Promise<void> {
+async function greet(app: App, { config }: LoadedConfig, log: Logger): Promise<void> {
+  log.info({ url: app.url, operationsUrl: app.operationsUrl }, 'started')
+  // On servers of somebody's own nobody sits before it: what it says is for whatever collects the log.
+  if (!app.embedded && !process.stdout.isTTY) return
   print(`Liveness Detection API: ${app.url ?? 'no HTTP'} (roles ${app.roles.join(', ')})`)
   if (app.operationsUrl !== undefined) print(`For operators: ${app.operationsUrl}/ready and /metrics`)
   if (!app.embedded) return

@@ -3,6 +3,7 @@
  * settles it: from then on the attempt is fenced, or what it billed is voided. No read model: it is never dropped.
  */
 import type pg from 'pg'
+import { queryWithin, requestQueryMs } from '../postgres/pool.ts'
 
 export interface Doubt {
   readonly firstEventId: string
@@ -22,26 +23,27 @@ export interface Doubts {
 export function postgresDoubts(pool: pg.Pool): Doubts {
   return {
     async record({ firstEventId, customerId, expectedRevision, detectionIds }) {
-      await pool.query(
-        `insert into attempts_in_doubt (first_event_id, customer_id, expected_revision, detection_ids)
-         values ($1, $2, $3, $4) on conflict (first_event_id) do nothing`,
-        [firstEventId, customerId, expectedRevision, detectionIds],
-      )
+      await queryWithin(pool, requestQueryMs, {
+        text: `insert into attempts_in_doubt (first_event_id, customer_id, expected_revision, detection_ids)
+               values ($1, $2, $3, $4) on conflict (first_event_id) do nothing`,
+        values: [firstEventId, customerId, expectedRevision, detectionIds],
+      })
     },
     async remove(firstEventId) {
-      await pool.query('delete from attempts_in_doubt where first_event_id = $1', [firstEventId])
+      const text = 'delete from attempts_in_doubt where first_event_id = $1'
+      await queryWithin(pool, requestQueryMs, { text, values: [firstEventId] })
     },
     async standing(customerId) {
-      const { rows } = await pool.query<{
+      const { rows } = await queryWithin<{
         first_event_id: string
         customer_id: string
         expected_revision: string | bigint
         detection_ids: string[]
-      }>(
-        `select first_event_id, customer_id, expected_revision, detection_ids from attempts_in_doubt
-         where $1::uuid is null or customer_id = $1 order by recorded_at`,
-        [customerId ?? null],
-      )
+      }>(pool, requestQueryMs, {
+        text: `select first_event_id, customer_id, expected_revision, detection_ids from attempts_in_doubt
+               where $1::uuid is null or customer_id = $1 order by recorded_at`,
+        values: [customerId ?? null],
+      })
       return rows.map((row) => ({
         firstEventId: row.first_event_id,
         customerId: row.customer_id,

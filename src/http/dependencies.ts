@@ -34,13 +34,17 @@ export interface MonthUsage {
 
 export interface Readiness {
   readonly ready: boolean
+  /** Why not, one sentence for each thing that is missing; empty when ready. */
+  readonly reasons: readonly string[]
   readonly roles: readonly string[]
   /** Null without the role api, as is the queue. */
   readonly modelSet: { readonly name: string; readonly version: string } | null
   readonly inferenceQueueDepth: number | null
   /** Milliseconds that this clock is ahead of Postgres's, or null before the first measurement. */
   readonly clockOffsetMs: number | null
-  /** Projection → events it is behind the log, or null where that is unknown. */
+  /** Milliseconds since the oldest event that no read model holds yet was stored; null where that is unknown. */
+  readonly readModelsLagMs: number | null
+  /** What this process itself folds → events that wait, or null where that is unknown. */
   readonly lag: Readonly<Record<string, number | null>>
 }
 

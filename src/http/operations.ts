@@ -32,12 +32,15 @@ export const operations: FastifyPluginAsyncZod<Options> = async (app, { deps }) 
       },
     },
     async (_request, reply) => {
-      const { ready, roles, modelSet, inferenceQueueDepth, clockOffsetMs, lag } = await deps.ready()
+      const { ready, reasons, roles, modelSet, inferenceQueueDepth, clockOffsetMs, readModelsLagMs, lag } =
+        await deps.ready()
       return reply.code(ready ? 200 : 503).send({
         ready,
+        reasons: [...reasons],
         roles: [...roles],
         model_set: modelSet,
         clock_offset_ms: clockOffsetMs,
+        read_models_lag_ms: readModelsLagMs,
         lag: { ...lag },
         inference_queue_depth: inferenceQueueDepth,
       })

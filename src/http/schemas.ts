@@ -124,9 +124,11 @@ export const unhealthy = z.object({ status: z.literal('error'), message: z.strin
 
 export const readiness = z.object({
   ready: z.boolean(),
+  reasons: z.array(z.string()).meta({ description: 'Why not; empty when ready.' }),
   roles: z.array(z.string()),
   model_set: z.object({ name: z.string(), version: z.string() }).nullable(),
   clock_offset_ms: z.number().nullable(),
+  read_models_lag_ms: z.number().nullable(),
   lag: z.record(z.string(), z.number().nullable()),
   inference_queue_depth: whole.nullable(),
 })

@@ -71,7 +71,7 @@ export async function buildServer(deps: Dependencies): Promise<HttpServer> {
 
   const app = Fastify({
     loggerInstance: deps.logger,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     trustProxy: trusted(deps.trustProxy),
     bodyLimit,
     requestTimeout: timeouts.requestTimeout,

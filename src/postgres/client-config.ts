@@ -36,8 +36,9 @@ export function clientConfig(url: string, applicationName: string, statementTime
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: statementTimeoutMs,
     ...(statementTimeoutMs > 0 && { query_timeout: statementTimeoutMs + NETWORK_MARGIN_MS }),
-    // A process that freezes inside a transaction must not hold its row locks for ever.
-    idle_in_transaction_session_timeout: 30_000,
+    // A process that freezes inside a transaction must not hold its row locks longer than a leader its lock: whoever
+    // takes over would wait for them. Nothing in a transaction of ours waits so long for anything but Postgres.
+    idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
     types,
   }

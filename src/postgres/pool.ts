@@ -58,6 +58,23 @@ export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient
   }
 }
 
+/** Longest, in milliseconds, that a caller of the API waits for one query: a frozen server must not hold them longer. */
+export const requestQueryMs = 4_000
+
+/**
+ * One query that somebody waits for: without an answer within `ms` (the wait for a connection not counted) it rejects
+ * as unavailable and its connection is given up, long before the pool's own limits. pg knows the option for a query,
+ * its types only for a connection.
+ */
+export function queryWithin<R extends pg.QueryResultRow>(
+  pool: pg.Pool | pg.ClientBase,
+  ms: number,
+  query: pg.QueryConfig,
+): Promise<pg.QueryResult<R>> {
+  const config: pg.QueryConfig & { readonly query_timeout: number } = { ...query, query_timeout: ms }
+  return pool.query<R>(config)
+}
+
 /** SQLSTATEs (or classes, by their first two characters) that speak of the server's state and not of the statement. */
 const UNAVAILABLE_STATES = new Set([
   '08', // connection exceptions
@@ -99,9 +116,12 @@ export function isUnavailable(error: unknown): boolean {
   )
 }
 
+/** An answer that took longer says little about a clock. */
+const clockMs = 2_500
+
 /** The database's clock now (not the transaction's start), to the millisecond. */
 export async function databaseTime(pool: pg.Pool | pg.ClientBase): Promise<Date> {
-  const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now')
+  const { rows } = await queryWithin<{ now: Date }>(pool, clockMs, { text: 'select clock_timestamp() as now' })
   const [row] = rows
   if (row === undefined) throw new Error('clock_timestamp() returned no row')
   return row.now

@@ -1,6 +1,7 @@
 /** What is known of API keys. A key table is behind the log for a moment: the ledger has the last word on a known key. */
 import type pg from 'pg'
 import type { Slot } from '../events/catalogue.ts'
+import { queryWithin, requestQueryMs } from '../postgres/pool.ts'
 
 export interface KnownApiKey {
   readonly customerId: string
@@ -27,7 +28,7 @@ interface KeyRow {
 
 /** Whose key this is, by the hex SHA-256 of the key; null when no such key was ever issued. Runs on every request. */
 export async function findApiKey(pool: pg.Pool, keyHash: string): Promise<KnownApiKey | null> {
-  const { rows } = await pool.query<KeyRow & { doubt_standing: boolean }>({
+  const { rows } = await queryWithin<KeyRow & { doubt_standing: boolean }>(pool, requestQueryMs, {
     name: 'find-api-key',
     text: `select k.customer_id, k.key_id, k.slot, k.prefix, k.expires_at, k.revoked_at,
              exists (select from attempts_in_doubt d where d.customer_id = k.customer_id) as doubt_standing

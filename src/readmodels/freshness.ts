@@ -4,6 +4,7 @@
  */
 import type pg from 'pg'
 import { listen } from '../postgres/listen.ts'
+import { queryWithin, requestQueryMs } from '../postgres/pool.ts'
 import { channel } from '../projections/project.ts'
 
 /** The read models did not get there in time: 503 rather than figures that are out of date. */
@@ -99,7 +100,7 @@ export function createFreshness({ pool, url }: { readonly pool: pg.Pool; readonl
 }
 
 async function revisionsOf(pool: pg.Pool, customerIds: readonly string[]): Promise<[string, bigint][]> {
-  const { rows } = await pool.query<{ customer_id: string; revision: bigint }>({
+  const { rows } = await queryWithin<{ customer_id: string; revision: bigint }>(pool, requestQueryMs, {
     name: 'revisions-of',
     text: 'select customer_id, revision from readmodel.customers where customer_id = any($1::uuid[])',
     values: [customerIds],

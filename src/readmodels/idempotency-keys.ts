@@ -1,13 +1,14 @@
 /** Which detection a customer made lately under an idempotency key. */
 import type pg from 'pg'
 import type { KeyLookup } from '../commands/idempotency.ts'
+import { queryWithin, requestQueryMs } from '../postgres/pool.ts'
 
 /**
  * The newest detection of a customer under the HMAC of an idempotency key, and the stream revision up to which the
  * table knows: both in one statement, so that the one is never newer than the other. −1 for an unknown customer.
  */
 export async function findIdempotencyKey(pool: pg.Pool, customerId: string, keyHmac: string): Promise<KeyLookup> {
-  const { rows } = await pool.query<{
+  const { rows } = await queryWithin<{
     through_revision: bigint
     detection_id: string | null
     revision: bigint
@@ -15,7 +16,7 @@ export async function findIdempotencyKey(pool: pg.Pool, customerId: string, keyH
     occurred_at: Date
     voided: boolean
     replayed: boolean
-  }>({
+  }>(pool, requestQueryMs, {
     name: 'find-idempotency-key',
     text: `select c.revision as through_revision, k.detection_id, k.revision, k.body, k.occurred_at, k.voided, k.replayed
            from readmodel.customers c

@@ -10,6 +10,7 @@ import {
   openMonth,
 } from '../commands/state.ts'
 import type { PlanName } from '../events/catalogue.ts'
+import { queryWithin, requestQueryMs } from '../postgres/pool.ts'
 
 export interface Usage extends Counters {
   readonly customerId: string
@@ -62,7 +63,7 @@ const monthTables = `readmodel.ledger_snapshots s
  * for a month in which the customer's stream has no event (before registration, or idle while nobody wrote openers).
  */
 export async function usageOf(pool: pg.Pool, customerId: string, month: string): Promise<Usage | null> {
-  const { rows } = await pool.query<MonthRow>({
+  const { rows } = await queryWithin<MonthRow>(pool, requestQueryMs, {
     name: 'usage-of',
     text: `select ${monthColumns} from ${monthTables} where s.customer_id = $1`,
     values: [customerId, month],

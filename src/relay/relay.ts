@@ -14,7 +14,7 @@ import { fedPrefixes } from './feed.ts'
 import { postgresRelayStates } from './state.ts'
 import { RelayMoved, relayBatch, TopicLost, takeUp } from './step.ts'
 import { keepTicking } from './ticks.ts'
-import { TopicMisconfigured, type TopicSource } from './topic.ts'
+import { orAborted, TopicMisconfigured, type TopicSource } from './topic.ts'
 
 export interface RelayOptions {
   readonly pool: pg.Pool
@@ -29,6 +29,8 @@ export interface RelayOptions {
   readonly onAlarm: (error: Error) => void
   /** A failure that is retried. */
   readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
+  /** Told of events that Kafka has acknowledged. */
+  readonly onRelayed?: ((events: readonly PositionedEvent[]) => void) | undefined
   readonly maxBatch?: number | undefined
   readonly tickEveryMs?: number | undefined
 }
@@ -73,6 +75,7 @@ export function startRelay(options: RelayOptions): Relay {
     databaseClock,
     onAlarm,
     onTrouble,
+    onRelayed,
     maxBatch = 1_000,
     tickEveryMs,
   } = options
@@ -96,7 +99,7 @@ export function startRelay(options: RelayOptions): Relay {
     })
     try {
       const deps = { store, topic, states }
-      let state = await takeUp(deps)
+      let state = await orAborted(takeUp(deps), signal)
       unacknowledged.length = 0
       position = state.checkpoint?.position ?? null
       const events = (reading: AbortSignal) =>
@@ -108,6 +111,7 @@ export function startRelay(options: RelayOptions): Relay {
         unacknowledged.splice(0, batch.length)
         lastEventAt = state.checkpoint?.created ?? null
         position = state.checkpoint?.position ?? null
+        onRelayed?.(batch)
       }
     } finally {
       await topic.close()

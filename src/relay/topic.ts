@@ -54,6 +54,12 @@ export function kafkaClient(settings: KafkaSettings, clientId: string, requestTi
   })
 }
 
+/** Rejects when no broker answers, within `ms` or a little more. */
+export async function askBrokers(settings: KafkaSettings, ms: number): Promise<void> {
+  const kafka = kafkaClient({ ...settings }, 'liveness-readiness', ms)
+  await withAdmin(kafka, async (admin) => void (await admin.describeCluster()), { ...connecting, retries: 0 })
+}
+
 export interface TopicSource {
   readonly name: string
   /**
@@ -76,7 +82,7 @@ export function kafkaTopic(settings: KafkaSettings, { name = billingTopic, reque
     name,
     async open(signal, onTrouble) {
       signal.throwIfAborted()
-      await ensureTopic(kafka, name)
+      await orAborted(ensureTopic(kafka, name), signal)
       const sender = createSender(kafka, name, signal, onTrouble)
       return {
         async send(items) {
@@ -157,8 +163,12 @@ function endOffsets(kafka: Kafka, name: string): Promise<bigint[]> {
   })
 }
 
-async function withAdmin<T>(kafka: Kafka, work: (admin: ReturnType<Kafka['admin']>) => Promise<T>): Promise<T> {
-  const admin = kafka.admin({ retry: connecting })
+async function withAdmin<T>(
+  kafka: Kafka,
+  work: (admin: ReturnType<Kafka['admin']>) => Promise<T>,
+  retry = connecting,
+): Promise<T> {
+  const admin = kafka.admin({ retry })
   try {
     await admin.connect()
     return await work(admin)
@@ -258,8 +268,8 @@ function isUnknownTopic(error: unknown): boolean {
   return ('type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION') || isUnknownTopic(error.cause)
 }
 
-/** Rejects when the signal aborts first; the work goes on unobserved. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Rejects when the signal aborts first; the work goes on unobserved: kafkajs's calls can take most of a minute. */
+export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   let leave = () => {}
   const aborted = new Promise<never>((_, reject) => {

@@ -60,7 +60,9 @@ test('alarms in the log are counted, and those that never rang are there at 0', 
 
 test('relay and metering show their figures, also while Kafka is out of reach', async () => {
   await withApp({ ROLES: 'relay,metering', KAFKA_BROKERS: '127.0.0.1:1' }, async (url) => {
-    expect((await fetch(`${url}/ready`)).status).toBe(200)
+    const ready = await fetch(`${url}/ready`)
+    expect(ready.status).toBe(503)
+    expect(await ready.json()).toMatchObject({ reasons: ['no Kafka broker answers'] })
     const text = await metrics(url)
     for (const name of ['relay_leading', 'relay_lag_seconds', 'metering_leading', 'metering_watermark_age_seconds']) {
       expect(text).toContain(`liveness_${name} `)

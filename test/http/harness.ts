@@ -141,10 +141,12 @@ export async function createWorld(registration: Registration = {}, overrides: Pa
       health: async () => null,
       ready: async () => ({
         ready: true,
+        reasons: [],
         roles: ['api'],
         modelSet: { name: 'stand-in', version: '1' },
         inferenceQueueDepth: 0,
         clockOffsetMs: 3,
+        readModelsLagMs: 0,
         lag: { usage: 0 },
       }),
       isUnavailable: () => false,

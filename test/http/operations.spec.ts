@@ -22,15 +22,18 @@ test('ready shows roles, models, clock and lag, and is 503 while not ready', asy
   expect(response.statusCode).toBe(200)
   expect(response.json()).toEqual({
     ready: true,
+    reasons: [],
     roles: ['api'],
     model_set: { name: 'stand-in', version: '1' },
     clock_offset_ms: 3,
+    read_models_lag_ms: 0,
     lag: { usage: 0 },
     inference_queue_depth: 0,
   })
-  const ready = async () => ({ ...(await deps.ready()), ready: false })
-  const starting = await world.instance({ ready })
-  expect((await starting.app.inject('/ready')).statusCode).toBe(503)
+  const ready = async () => ({ ...(await deps.ready()), ready: false, reasons: ['database unavailable'] })
+  const unready = await (await world.instance({ ready })).app.inject('/ready')
+  expect(unready.statusCode).toBe(503)
+  expect(unready.json()).toMatchObject({ ready: false, reasons: ['database unavailable'] })
 })
 
 test('metrics count answers, commands and stages, and name no customer and no key', async () => {
