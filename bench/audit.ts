@@ -134,7 +134,10 @@ export async function writeSystem(store: EventStore, pool: pg.Pool): Promise<voi
     await rounds.seal(signal)
     await rounds.close(signal)
   }
-  const ending: EventStore = { ...store, subscribe: ({ prefixes, after }) => store.readAll({ prefixes, after }) }
+  const ending: EventStore = {
+    ...store,
+    subscribe: ({ after }) => store.readAll({ prefixes: projectedPrefixes, after }),
+  }
   const projections = { pool, store: ending, projections: allProjections, prefixes: projectedPrefixes, signal }
   for await (const _ of project(await liveGeneration(pool), projections));
 }

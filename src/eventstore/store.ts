@@ -61,6 +61,9 @@ export class EventStoreUnavailable extends Error {
   override name = 'EventStoreUnavailable'
 }
 
+/** Events whose stream begins with one of `prefixes`, or those of certain types, whatever their stream. */
+export type Wanted = { readonly prefixes: readonly string[] } | { readonly types: readonly string[] }
+
 export interface EventStore {
   /** Sends an attempt once. Never throws; ends at the latest after `deadlineMs` milliseconds, then as `unknown`. */
   send(attempt: Attempt, deadlineMs: number): Promise<SendOutcome>
@@ -79,15 +82,13 @@ export interface EventStore {
   readBackward(stream: string, maxCount?: number, from?: bigint): AsyncIterable<StoredEvent>
 
   /**
-   * Events of $all whose stream begins with one of `prefixes`, after `after` (from the start when absent), in order,
-   * for ever: first what is stored, then what arrives. Throws EventStoreUnavailable when the connection is lost; the
-   * caller subscribes again from its own checkpoint. Leaving the loop or aborting the signal ends the server's call.
+   * Events of $all that `Wanted` names, after `after` (from the start when absent), in order, for ever: first what is
+   * stored, then what arrives. Throws EventStoreUnavailable when the connection is lost; the caller subscribes again
+   * from its own checkpoint. Leaving the loop or aborting the signal ends the server's call.
    */
-  subscribe(options: {
-    readonly prefixes: readonly string[]
-    readonly after?: Position | undefined
-    readonly signal: AbortSignal
-  }): AsyncIterable<PositionedEvent>
+  subscribe(
+    options: Wanted & { readonly after?: Position | undefined; readonly signal: AbortSignal },
+  ): AsyncIterable<PositionedEvent>
 
   /**
    * Events of $all whose stream begins with one of `prefixes`, after `after` (from the start when absent), in order, up

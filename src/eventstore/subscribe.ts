@@ -1,13 +1,18 @@
-import { type ResolvedEvent, START, streamNameFilter } from '@eventstore/db-client'
+import { eventTypeFilter, type ResolvedEvent, START, streamNameFilter } from '@eventstore/db-client'
 import type { Connection } from './connection.ts'
 import { cancelQuietly, READ_AHEAD, toPositionedEvent, unavailable } from './read.ts'
-import type { EventStore, PositionedEvent } from './store.ts'
+import type { EventStore, PositionedEvent, Wanted } from './store.ts'
 
 /**
  * A checkpoint of the server runs ahead of the reader and is never used, so few are asked for: one in so many times
  * 32 events looked at.
  */
 const CHECKPOINT_INTERVAL = 1_000
+
+const filterOf = (wanted: Wanted) =>
+  'types' in wanted
+    ? eventTypeFilter({ regex: `^(${wanted.types.join('|')})$`, checkpointInterval: CHECKPOINT_INTERVAL })
+    : streamNameFilter({ prefixes: [...wanted.prefixes], checkpointInterval: CHECKPOINT_INTERVAL })
 
 /**
  * Follows $all for ever. The one position that counts is that of the event in hand.
@@ -17,13 +22,13 @@ const CHECKPOINT_INTERVAL = 1_000
  */
 export async function* subscribeToEvents(
   connection: Connection,
-  { prefixes, after, signal }: Parameters<EventStore['subscribe']>[0],
+  { after, signal, ...wanted }: Parameters<EventStore['subscribe']>[0],
 ): AsyncGenerator<PositionedEvent, void, void> {
   if (signal.aborted) return
   const subscription = connection.client.subscribeToAll(
     {
       fromPosition: after ?? START,
-      filter: streamNameFilter({ prefixes: [...prefixes], checkpointInterval: CHECKPOINT_INTERVAL }),
+      filter: filterOf(wanted),
     },
     { highWaterMark: READ_AHEAD },
   )

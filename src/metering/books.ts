@@ -10,16 +10,25 @@ export interface CustomerBooks {
   readonly adjustments: readonly Adjustment[]
 }
 
+/** Which books are decided on. */
+export interface BooksWanted {
+  /** These records alone, of the hundreds that a customer has in a month. */
+  readonly recordIds?: readonly string[] | undefined
+  /**
+   * Whether the books of what the feed has brought are not enough: then they are those of the customer's stream as it
+   * ends in the event store. A customer whom the feed has not brought yet counts as one of whom nothing is folded.
+   */
+  readonly ahead?: ((books: CustomerBooks) => boolean) | undefined
+}
+
 /**
  * Decides on the head of the customer's metering stream and commits what was decided; `decide` may run again, on newer
  * books, when somebody else was faster. Returns what is in the log now; null when the customer is not known here.
- *
- * With `recordIds` the books hold these records alone, of the hundreds that a customer has in a month.
  */
 export type DecideFor = (
   customerId: string,
   decide: (books: CustomerBooks) => readonly MeteringEvent[],
-  recordIds?: readonly string[],
+  wanted?: BooksWanted,
 ) => Promise<readonly MeteringEvent[] | null>
 
 /** How many customers' streams are written at once: each waits for the event store and for Postgres. */

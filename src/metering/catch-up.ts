@@ -26,6 +26,9 @@ export interface CatchUpDeps {
   readonly onAlarm: Alarms['onAlarm']
 }
 
+/** What folding asks of a transaction; a draft (draft.ts) answers it too. */
+export type FoldTransaction = Pick<MeteringTransaction, 'recordsById' | 'recordsOf' | 'adjustmentsOf' | 'save'>
+
 /** Events folded at once where a stream is read: bounds the memory, whatever the stream's length. */
 export const chunkSize = 500
 
@@ -84,23 +87,23 @@ async function foldAnew(
 }
 
 /**
- * Folds the customer's stream from the event store, on from the head and up to a revision.
+ * Folds the customer's stream from the event store, on from the head and up to a revision, or to its present end.
  * @throws LogMismatch when the store does not hold it
  */
 export async function foldStream(
-  tx: MeteringTransaction,
+  tx: FoldTransaction,
   deps: CatchUpDeps,
   meter: CustomerMeter,
-  upTo: bigint,
+  upTo?: bigint,
 ): Promise<CustomerMeter> {
   let at = meter
-  const missing = Number(upTo - meter.head.revision)
+  const missing = upTo === undefined ? undefined : Number(upTo - meter.head.revision)
   const stream = customerStream(meter.customerId)
   for await (const chunk of chunks(deps.store.readForward(stream, meter.head.revision + 1n, missing))) {
     const [folded = at] = await foldCustomers(tx, deps, [{ meter: at, events: chunk.map(readCustomerEvent) }])
     at = folded
   }
-  if (at.head.revision !== upTo) {
+  if (upTo !== undefined && at.head.revision !== upTo) {
     throw new LogMismatch(`${stream} ends at revision ${at.head.revision} in the event store, ${upTo} is known`)
   }
   return at
@@ -114,7 +117,7 @@ export interface Work {
 
 /** Folds events of several customers, each locked, with few questions to the tables. */
 export async function foldCustomers(
-  tx: MeteringTransaction,
+  tx: FoldTransaction,
   { onAlarm }: Pick<CatchUpDeps, 'onAlarm'>,
   work: readonly Work[],
 ): Promise<CustomerMeter[]> {
@@ -146,7 +149,7 @@ function ownHourOf(read: Read<CustomerEvent>): string[] {
 }
 
 async function sheetOf(
-  tx: MeteringTransaction,
+  tx: FoldTransaction,
   meter: CustomerMeter,
   events: readonly Read<CustomerEvent>[],
   ownHours: ReadonlyMap<string, MeteringRecord>,

@@ -9,9 +9,12 @@ import type { Metadata } from '../events/catalogue.ts'
 import { chain, type Head } from '../events/chain.ts'
 import { type MeteringEvent, meteringEventData, meteringSchemaVersion, meteringStream } from '../events/metering.ts'
 import type { Attempt, EventStore } from '../eventstore/store.ts'
+import { partitionOf } from '../relay/feed.ts'
 import type { Alarms } from './alarms.ts'
-import type { CustomerBooks, DecideFor } from './books.ts'
-import { catchUp } from './catch-up.ts'
+import type { BooksWanted, CustomerBooks, DecideFor } from './books.ts'
+import { catchUp, type FoldTransaction, foldStream } from './catch-up.ts'
+import { draftOn } from './draft.ts'
+import { newMeter } from './meter.ts'
 import { sealFaults } from './seal-faults.ts'
 import type { CustomerMeter, MeteringTables, MeteringTransaction } from './tables.ts'
 
@@ -49,14 +52,14 @@ const maxEventsPerAttempt = 250
  */
 export function decideForIn(deps: MeteringLogDeps): DecideFor {
   const { tables, store, onAlarm = () => {} } = deps
-  return (customerId, decide, recordIds) =>
+  return (customerId, decide, wanted = {}) =>
     tables.transaction(async (tx) => {
-      const locked = (await tx.lockCustomers([customerId])).get(customerId)
-      if (locked === undefined) return null
-      let meter = locked
+      const known = (await tx.lockCustomers([customerId])).get(customerId)
+      if (known === undefined && wanted.ahead === undefined) return null
+      let meter = known ?? (await atFirstSight(tx, customerId))
       for (let tries = 0; tries < maxTries; tries++) {
         meter = await catchUp(tx, { store, onAlarm }, meter)
-        const books = await booksOf(tx, meter, recordIds)
+        const books = await booksFor(tx, meter, wanted, store)
         for (const fault of sealFaults(books)) onAlarm('metering_seal_fault', fault, { customerId })
         const decided = decide(books)
         if (decided.length === 0) return []
@@ -69,9 +72,37 @@ export function decideForIn(deps: MeteringLogDeps): DecideFor {
     })
 }
 
+/**
+ * A customer whom the feed has not brought: nobody but the consumer makes their row, and it holds the partition's while
+ * it does.
+ */
+async function atFirstSight(tx: MeteringTransaction, customerId: string): Promise<CustomerMeter> {
+  await tx.lockPartition(partitionOf(customerId))
+  return (await tx.lockCustomers([customerId])).get(customerId) ?? newMeter(customerId)
+}
+
+/**
+ * What the books need of the customer's stream beyond the feed is folded in a draft. The rows' own head stays: only the
+ * feed moves it, or the watermark's count would no longer tell what the feed left out. The feed's events fall below the
+ * seals' throughRevision then, and so into the same records.
+ */
+async function booksFor(
+  tx: MeteringTransaction,
+  meter: CustomerMeter,
+  { recordIds, ahead }: BooksWanted,
+  store: EventStore,
+): Promise<CustomerBooks> {
+  const books = await booksOf(tx, meter, recordIds)
+  if (ahead?.(books) !== true) return books
+  const draft = draftOn(tx)
+  // What is late is told where the feed's events are folded.
+  const atEnd = await foldStream(draft, { store, onAlarm: () => {} }, meter)
+  return atEnd === meter ? books : await booksOf(draft, atEnd, recordIds)
+}
+
 /** Records of months that are closed are left out once nothing can follow for them. */
 async function booksOf(
-  tx: MeteringTransaction,
+  tx: FoldTransaction,
   meter: CustomerMeter,
   recordIds: readonly string[] | undefined,
 ): Promise<CustomerBooks> {

@@ -5,6 +5,7 @@ import type { MeteringEvent } from '../events/metering.ts'
 import { type Alarms, tellOf } from './alarms.ts'
 import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
 import { closesAt, decideClose } from './close.ts'
+import type { Endings } from './endings.ts'
 import { addMs, hourOf, type MeteringRules } from './rules.ts'
 import { completeThrough, decideAdjustments, decideSeals, type SealContext, tooLarge } from './seal.ts'
 import type { CustomerMeter, MeteringTables, PartitionRow } from './tables.ts'
@@ -16,6 +17,8 @@ export interface RoundDeps {
   >
   readonly decideFor: DecideFor
   readonly doubts: Pick<Doubts, 'standing'>
+  /** Absent: the rows alone say which licences have ended. */
+  readonly endings?: Endings | undefined
   readonly rules: MeteringRules
   /** ISO 8601. */
   readonly now: () => string
@@ -30,8 +33,12 @@ export interface Rounds {
   close(signal: AbortSignal): Promise<void>
 }
 
+/** Something is to be sealed before its hour is over: then what the feed has brought so far is not enough. */
+const hasEarly = ({ records }: CustomerBooks): boolean =>
+  records.some(({ state, sealEarly }) => state === 'open' && sealEarly !== null)
+
 export function createRounds(deps: RoundDeps): Rounds {
-  const { tables, decideFor, doubts, rules, now, alarms, onTrouble } = deps
+  const { tables, decideFor, doubts, endings, rules, now, alarms, onTrouble } = deps
   /** Alarms that were raised; each record and month raises its own once. */
   const told = new Set<string>()
   let beatenThrough = ''
@@ -52,14 +59,22 @@ export function createRounds(deps: RoundDeps): Rounds {
     const hours = rules.heartbeat ? judgedHours(partitions, now()) : ''
     if (hours !== beatenThrough) for (const id of await tables.meteredCustomers()) toSeal.add(id)
     const toAdjust = await tables.customersToAdjust()
+    const ended = new Map(endings?.standing())
 
-    await forEachCustomer(new Set([...toSeal, ...toAdjust]), signal, onTrouble, async (customerId) => {
-      const maySeal = toSeal.has(customerId) && !(await isInDoubt(customerId))
-      const events = await decideFor(customerId, (books) => {
+    await forEachCustomer(new Set([...ended.keys(), ...toSeal, ...toAdjust]), signal, onTrouble, async (customerId) => {
+      const ending = ended.get(customerId)
+      const maySeal = (ending !== undefined || toSeal.has(customerId)) && !(await isInDoubt(customerId))
+      let isSettled = false
+      const decide = (books: CustomerBooks) => {
         const adjustments = decideAdjustments(books, now())
-        return maySeal ? [...adjustments, ...seals(books, context(books.meter, partitions))] : adjustments
-      })
-      tellOf(events ?? [], [], alarms)
+        if (!maySeal) return adjustments
+        const sealed = seals(books, context(books.meter, partitions))
+        isSettled = sealed.length === 0 && !hasEarly(books)
+        return [...adjustments, ...sealed]
+      }
+      const ahead = ending === undefined ? hasEarly : () => true
+      tellOf((await decideFor(customerId, decide, { ahead })) ?? [], [], alarms)
+      if (ending !== undefined && isSettled) endings?.settled(customerId, ending)
     })
     if (!signal.aborted) beatenThrough = hours
   }

@@ -8,6 +8,7 @@ import type { EventStore } from '../eventstore/store.ts'
 import type { BatchMeterUsage } from '../marketplace/batch-meter-usage.ts'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
 import { type Alarms, ageOfWatermark, quietly, tellAges } from './alarms.ts'
+import { followEndings } from './endings.ts'
 import { decideForIn } from './metering-log.ts'
 import { createRounds } from './rounds.ts'
 import type { MeteringRules } from './rules.ts'
@@ -39,7 +40,8 @@ export interface Metering {
 
 /** Milliseconds between two rounds. */
 const roundEveryMs = 1_000
-const slowRoundEveryMs = 60_000
+const watchEveryMs = 5_000
+const closeEveryMs = 60_000
 
 export function startMetering(options: MeteringOptions): Metering {
   const { pool, url, now, onWarn } = options
@@ -77,7 +79,13 @@ async function lead(options: MeteringOptions, lost: AbortSignal): Promise<void> 
     alarms.onWarn('metering_trouble', `${subject}: ${message}`, { subject, err: error })
   }
   const decideFor = decideForIn({ tables, store, actor: 'system', onAlarm: alarms.onAlarm })
-  const deps = { ...options, decideFor, alarms, onTrouble }
+  const endings = followEndings({
+    store,
+    tables,
+    signal: lost,
+    onTrouble: (error) => onTrouble('following ends of licences', error),
+  })
+  const deps = { ...options, decideFor, endings, alarms, onTrouble }
   const rounds = createRounds(deps)
   const submitter = createSubmitter(deps)
   const watch = createWatch(options, alarms)
@@ -85,8 +93,9 @@ async function lead(options: MeteringOptions, lost: AbortSignal): Promise<void> 
   await Promise.all([
     repeat(roundEveryMs, lost, () => rounds.seal(lost), onTrouble),
     repeat(roundEveryMs, lost, () => submitter.step(lost), onTrouble),
-    repeat(slowRoundEveryMs, lost, () => rounds.close(lost), onTrouble),
-    repeat(slowRoundEveryMs, lost, watch, onTrouble),
+    repeat(closeEveryMs, lost, () => rounds.close(lost), onTrouble),
+    repeat(watchEveryMs, lost, watch, onTrouble),
+    endings.ended,
   ])
 }
 

@@ -142,11 +142,9 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
     const callId = randomUUID()
     const attempts = new Map<string, number>()
     await forEachCustomer(customersOf(records), untilDone, onTrouble, async (customerId) => {
-      const events = await decideFor(
-        customerId,
-        (books) => decideAttempts(books, records, callId, now()),
-        idsOf(customerId, records),
-      )
+      const events = await decideFor(customerId, (books) => decideAttempts(books, records, callId, now()), {
+        recordIds: idsOf(customerId, records),
+      })
       for (const { type, data } of events ?? []) {
         if (type === 'SubmissionAttempted') attempts.set(data.recordId, data.attempt)
       }
@@ -171,7 +169,7 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
       const events = await decideFor(
         customerId,
         (books) => decideAnswers(books, ends, now(), rules),
-        mayBeCarried ? undefined : idsOf(customerId, attempted),
+        mayBeCarried ? {} : { recordIds: idsOf(customerId, attempted) },
       )
       tellOf(events ?? [], attempted, alarms)
     })

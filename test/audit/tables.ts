@@ -19,7 +19,10 @@ export async function foldTables(store: EventStore, pool: pg.Pool): Promise<void
 export async function foldReadModels(store: EventStore, pool: pg.Pool): Promise<void> {
   await ensureReadModels(pool)
   // A subscription would wait for more.
-  const ending: EventStore = { ...store, subscribe: ({ prefixes, after }) => store.readAll({ prefixes, after }) }
+  const ending: EventStore = {
+    ...store,
+    subscribe: ({ after }) => store.readAll({ prefixes: projectedPrefixes, after }),
+  }
   const { signal } = new AbortController()
   const options = { pool, store: ending, projections: allProjections, prefixes: projectedPrefixes, signal }
   for await (const _ of project(await liveGeneration(pool), options));

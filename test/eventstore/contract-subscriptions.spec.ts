@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { END, eventTypeFilter, START, streamNameFilter } from '@eventstore/db-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -37,6 +38,17 @@ describe('a subscription to $all', () => {
     const taken = take(server.store.subscribe({ prefixes: [`${prefix}-a`, `${prefix}-b`], signal: forever() }), 7)
     const live = await appendOneByOne(`${prefix}-b`, 4)
     expect(idsOf(await taken)).toEqual([...stored, ...live])
+  })
+
+  it('gives the events of certain types, whatever their stream, and of no type that only begins like them', async () => {
+    const [first, second] = [newStream('typed'), newStream('typed')]
+    const of = (type: string) => newEvents(1).map((event) => ({ ...event, type }))
+    const type = `Ended${randomUUID().replaceAll('-', '')}`
+    const [stored = [], live = []] = [of(type), of(type)]
+    await append(server.store, first, 'no_stream', [...stored, ...of(`${type}Twice`), ...of('Other')])
+    const taken = take(server.store.subscribe({ types: ['NoSuchType', type], signal: forever() }), 2)
+    await append(server.store, second, 'no_stream', live)
+    expect(idsOf(await taken)).toEqual(idsOf([...stored, ...live]))
   })
 
   it('begins after the given position', async () => {

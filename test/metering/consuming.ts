@@ -5,6 +5,7 @@ import { evolve, initialState } from '../../src/commands/state.ts'
 import { customerStream } from '../../src/events/catalogue.ts'
 import { emptyHead } from '../../src/events/chain.ts'
 import type { MeteringEvent } from '../../src/events/metering.ts'
+import type { CustomerBooks } from '../../src/metering/books.ts'
 import { consumeBatch } from '../../src/metering/consume.ts'
 import { decideForIn } from '../../src/metering/metering-log.ts'
 import type { MeteringRecord } from '../../src/metering/record.ts'
@@ -44,14 +45,15 @@ export function processOn(store: MemoryStore, tables: MemoryTables, settings: Pa
       const items = await itemsOf(store)
       for (const of of new Set(items.map((item) => item.partition))) await consume(fedOf(items, of), of)
     },
-    /** Seals what is due at `now`, as far as watermarks are judged. */
-    async seals(now: string, id = customerId): Promise<readonly MeteringEvent[] | null> {
+    /** Seals what is due at `now`, as far as watermarks are judged; ahead of the feed if that is wanted. */
+    async seals(now: string, id = customerId, isAhead = false): Promise<readonly MeteringEvent[] | null> {
       const rows = await tables.partitions()
       const { judgedThrough = '' } = rows.find((row) => row.partition === partitionOf(id)) ?? {}
-      return await decideFor(id, (books) => [
+      const decide = (books: CustomerBooks) => [
         ...decideAdjustments(books, now),
         ...decideSeals(books, { rules, now, judgedThrough }),
-      ])
+      ]
+      return await decideFor(id, decide, isAhead ? { ahead: () => true } : {})
     },
   }
 }

@@ -104,7 +104,9 @@ export function createMemoryStore(): MemoryStore {
       const end = from === undefined ? undefined : Number(from) + 1
       yield* store.stream(name).slice(0, end).reverse().slice(0, maxCount)
     },
-    async *subscribe({ prefixes, after, signal }) {
+    async *subscribe({ after, signal, ...wanted }) {
+      const isWanted = ({ stream, type }: PositionedEvent) =>
+        'types' in wanted ? wanted.types.includes(type) : wanted.prefixes.some((prefix) => stream.startsWith(prefix))
       let next = after === undefined ? 0 : Number(after.commit) + 1
       while (!signal.aborted) {
         const event = log[next]
@@ -113,7 +115,7 @@ export function createMemoryStore(): MemoryStore {
           continue
         }
         next += 1
-        if (prefixes.some((prefix) => event.stream.startsWith(prefix))) yield event
+        if (isWanted(event)) yield event
       }
     },
     async *readAll({ prefixes, after }) {

@@ -88,11 +88,35 @@ withKafka.each([5, 23])(
 )
 
 withKafka(
+  'while a subscription ends, and the broker with it: the last hour is billed in time, and once',
+  async () => {
+    const leaving = await traffic.register({ kind: 'licence', plan: 'starter', monthlyLimit: 1 })
+    await world.at('2027-03-08T09:20:00.000Z')
+    await traffic.calls(leaving, 4) // one of them is the month's credit
+    await world.end('relay', 'SIGKILL')
+    await kafka?.kill('SIGKILL')
+    await world.at('2027-03-08T09:40:00.000Z')
+    await traffic.calls(leaving, 5)
+    await traffic.ends(leaving)
+    const ended = world.time()
+    await world.untilInTime('AWS has its hour', async () => (await world.billed(leaving))['2027-03-08T09'] === 8, 1_000)
+    expect(world.time()).toBeLessThan(ended + 10 * minuteMs)
+    await world.at('2027-03-08T11:30:00.000Z')
+    await kafka?.restart()
+    await world.start('relay', 'relay')
+    await world.settle()
+    expect(await world.billed(leaving)).toEqual({ '2027-03-08T09': 8 })
+    expect(world.alarms('metering_unbillable')).toEqual([])
+    expect(await books('2027-03')).toEqual([])
+  },
+  120_000,
+)
+
+withKafka(
   'for 25 hours: what AWS takes no more goes with the hour that runs; the operator is told while it lasts, and after',
   async () => {
     const from = '2027-03-10T00:00:00.000Z'
     await withoutRelay(from, 25, () =>
-      // Metering looks once a minute of real time whether the feed stands still.
       world.until(
         'the operator is told that nothing comes',
         async () => world.alarms('metering_watermark').length > 0,

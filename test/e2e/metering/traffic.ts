@@ -66,6 +66,13 @@ export function createTraffic(world: World) {
     counts.changes += 1
   }
 
+  /** Ends the licence here and at AWS. */
+  async function ends(buyer: Buyer): Promise<void> {
+    const { licence } = buyer
+    await change(buyer, { type: 'EndSubscription', licence, reason: 'the buyer cancelled' })
+    await world.aws.tell('end', { id: licenceIdentity(licence), at: world.time() })
+  }
+
   return {
     counts,
     async register({ kind, plan, monthlyLimit }: NewBuyer): Promise<Buyer> {
@@ -137,12 +144,13 @@ export function createTraffic(world: World) {
       buyer.plan = plan
     },
 
+    ends,
+
     /** Ends a licence here and at AWS, and goes on with another. */
     async endsAndResumes(buyer: Buyer, meanwhile: () => Promise<void>): Promise<void> {
-      const { licence, next } = buyer
-      await change(buyer, { type: 'EndSubscription', licence, reason: 'the buyer cancelled' })
-      await world.aws.tell('end', { id: licenceIdentity(licence), at: world.time() })
+      await ends(buyer)
       await meanwhile()
+      const { next } = buyer
       await change(buyer, { type: 'ResumeSubscription', licence: next })
       buyer.licence = next
     },
