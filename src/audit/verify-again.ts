@@ -72,14 +72,14 @@ export async function* bothStreams(log: Log, customerId: string): AsyncGenerator
     }
   }
   for await (const stored of log.readForward(meteringStream(customerId), 0n)) {
-    yield* callsUpto(speaksOf(stored))
+    yield* callsUpto(revisionNamed(stored))
     yield stored
   }
   yield* callsUpto(2n ** 63n)
 }
 
-/** The revision of the customer's stream up to which an event of metering tells something. */
-function speaksOf({ data }: StoredEvent): bigint {
+/** The revision of the customer's stream up to which an event of metering tells something; −1 for none. */
+export function revisionNamed({ data }: Pick<StoredEvent, 'data'>): bigint {
   const { throughRevision, revision } = (data ?? {}) as Record<string, unknown>
   const named = throughRevision ?? revision
   return Number.isSafeInteger(named) ? BigInt(named as number) : -1n

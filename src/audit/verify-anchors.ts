@@ -1,5 +1,6 @@
 /** Holds a pass over the log against anchors that were kept elsewhere. Pure. */
 import { emptyHead } from '../events/chain.ts'
+import { watermarkStream } from '../events/metering.ts'
 import type { StoredEvent } from '../eventstore/store.ts'
 import type { Anchor } from './anchor.ts'
 import { type Heads, hashOf } from './heads.ts'
@@ -21,8 +22,25 @@ export function anchorCheck(anchors: readonly Anchor[], concerns: (stream: strin
       heads.set(stream, known)
     }
   }
+  /** At an anchor's tick each stream must stand where it was anchored: the log's order is part of it. */
+  function compareAt({ heads: anchored, through }: Anchor, now: Heads): void {
+    const known = new Map(anchored.map(([stream, revision]) => [stream, BigInt(revision)]))
+    const differs = (stream: string, was: bigint, is: bigint) => {
+      const where = { ...placeOf(stream), revision: `${was > is ? was : is}` }
+      const fault = `at the tick of ${through} the anchor has its stream at revision ${was}, the log at ${is}`
+      say('anchor', where, `${fault}: events were moved, removed or added`)
+    }
+    for (const [stream, was] of known) {
+      const { revision: is } = now.get(stream) ?? emptyHead
+      if (concerns(stream) && is !== was) differs(stream, was, is)
+    }
+    for (const [stream, { revision: is }] of now) if (!known.has(stream)) differs(stream, -1n, is)
+  }
+
   return {
-    pass({ stream, revision, id, metadata }: StoredEvent): void {
+    /** @param now the heads of the log behind the event */
+    pass({ stream, revision, id, metadata }: StoredEvent, now: Heads): void {
+      if (stream === watermarkStream) for (const anchor of anchors) if (isAt(anchor, revision)) compareAt(anchor, now)
       const anchored = heads.get(stream)
       if (anchored === undefined) return
       for (const head of anchored) {
@@ -46,6 +64,10 @@ export function anchorCheck(anchors: readonly Anchor[], concerns: (stream: strin
     },
   }
 }
+
+/** Whether the revision of the watermark stream is the tick that the anchor was taken at. */
+const isAt = ({ heads }: Anchor, revision: bigint): boolean =>
+  heads.some(([stream, anchored]) => stream === watermarkStream && anchored === `${revision}`)
 
 /** A stream, and the customer whose it is. */
 export function placeOf(stream: string): { stream: string; customerId?: string } {

@@ -1,6 +1,7 @@
 /** One pass over the log: each event at its place in its chain, by the rules of its stream, against the anchors. */
 import { monthOf } from '../commands/plans.ts'
 import { customerStream, type DataOf } from '../events/catalogue.ts'
+import { emptyHead } from '../events/chain.ts'
 import {
   licenceReservedData,
   meteringStream,
@@ -10,13 +11,15 @@ import {
   watermarkStream,
 } from '../events/metering.ts'
 import { UnreadableEvent } from '../events/parse.ts'
-import type { EventStore, StoredEvent } from '../eventstore/store.ts'
+import type { EventStore, Position, StoredEvent } from '../eventstore/store.ts'
+import { comparePositions } from '../projections/generations.ts'
 import { customerOf } from '../relay/feed.ts'
 import type { LoggedEvent } from '../statements/month.ts'
 import type { Anchor } from './anchor.ts'
 import { type Heads, passEvent } from './heads.ts'
 import { readable } from './replay.ts'
 import { faultsAfter, repeats } from './rules.ts'
+import { revisionNamed } from './verify-again.ts'
 import { anchorCheck, placeOf } from './verify-anchors.ts'
 import { type CustomerBook, foldCustomer, foldMetering, isReplayed, monthOfMetering, newBook } from './verify-book.ts'
 import type { Say } from './verify-report.ts'
@@ -30,6 +33,8 @@ export interface LogMemory {
   customerEvents: number
   /** Time of the newest tick. */
   ticked: string
+  /** Of the last event in $all. */
+  position: Position | null
 }
 export const newLogMemory = (): LogMemory => ({
   heads: new Map(),
@@ -37,6 +42,7 @@ export const newLogMemory = (): LogMemory => ({
   events: 0,
   customerEvents: 0,
   ticked: '',
+  position: null,
 })
 
 export interface LogCheckOptions {
@@ -101,7 +107,13 @@ export function logCheck({ log, anchors, customerId: only, say }: LogCheckOption
     attempt(where, () => {
       const { event, metadata } = parseMeteringEvent(stored)
       const head = { revision: stored.revision, hash: metadata.hash }
-      const faults = foldMetering(bookOf(id), event, head, false)
+      const book = bookOf(id)
+      const named = revisionNamed(event)
+      if (named > (heads.get(customerStream(id)) ?? emptyHead).revision) {
+        const fault = `it speaks of revision ${named} of the customer's stream, which the log did not have yet`
+        say('metering', { ...where, month: monthOfMetering(event) }, fault)
+      }
+      const faults = foldMetering(book, event, head, false)
       for (const fault of faults) say('metering', { ...where, month: monthOfMetering(event) }, fault)
     })
   }
@@ -121,6 +133,17 @@ export function logCheck({ log, anchors, customerId: only, say }: LogCheckOption
     if (stored.revision > 0n) say('rule', where, 'the licence was reserved before')
   }
 
+  /** Events of $all come in the order of the positions that they say they have. */
+  function order(stored: StoredEvent & { readonly position?: Position }): void {
+    const { position } = stored
+    if (position === undefined) return
+    if (memory.position !== null && comparePositions(position, memory.position) <= 0) {
+      const fault = `its position ${position.commit} in the log does not lie behind that of the event before it`
+      say('chain', whereOf(stored), fault)
+    }
+    memory.position = position
+  }
+
   function attempt(where: ReturnType<typeof whereOf>, work: () => void): void {
     try {
       work()
@@ -132,11 +155,12 @@ export function logCheck({ log, anchors, customerId: only, say }: LogCheckOption
 
   return {
     /** Resolves later only where something must be looked up. @throws EventStoreUnavailable */
-    pass(stored: StoredEvent): Promise<void> | void {
+    pass(stored: StoredEvent & { readonly position?: Position }): Promise<void> | void {
       memory.events += 1
       const broken = passEvent(heads, stored)
       if (broken !== null) say('chain', whereOf(stored), broken.fault)
-      against.pass(stored)
+      against.pass(stored, heads)
+      if (only === undefined) order(stored)
       const { stream } = stored
       if (stream.startsWith('customer-')) return customer(stored)
       if (stream.startsWith('metering-')) metering(stored)

@@ -9,6 +9,7 @@ import type { LogMemory, logCheck } from './verify-log.ts'
 import type { Findings, Say, TablesCompared, VerifyReport } from './verify-report.ts'
 import type { LastEvent, VerifyState } from './verify-resume.ts'
 import { isMetered, type LiveReadModels, liveReadModels, openSnapshot, type Snapshot } from './verify-snapshot.ts'
+import { checkFurther, checkStreams } from './verify-streams.ts'
 
 export interface PassOptions {
   readonly store: Pick<EventStore, 'readAll' | 'readForward' | 'readBackward'>
@@ -18,8 +19,10 @@ export interface PassOptions {
   /** Where an earlier pass over the whole log was interrupted. */
   readonly from?: VerifyState | undefined
   readonly signal: AbortSignal
-  /** Told of each event. `towards`: a place near the log's end, where that is known. */
-  readonly onEvent?: ((events: number, at: Position | null, towards: Position | null) => void) | undefined
+  /** Whether each stream is read by itself as well; default yes. It doubles the reading. */
+  readonly streams?: boolean | undefined
+  /** Told of each event: how many were read, and about which share of the whole that is, where it is known. */
+  readonly onEvent?: ((events: number, share: number | null) => void) | undefined
   /** Keeps the place; called now and then, and when the signal is aborted. */
   readonly keep?: ((state: VerifyState) => Promise<void>) | undefined
   /** Milliseconds between two; default one minute. */
@@ -51,7 +54,7 @@ export function throwIfInterrupted(signal: AbortSignal): void {
  * however long the log is.
  */
 export async function passWholeLog(options: PassOptions, work: Work): Promise<Compared> {
-  const { store, pool, month, from, signal, onEvent, keep, keepEveryMs = 60_000 } = options
+  const { store, pool, month, from, signal, streams = true, onEvent, keep, keepEveryMs = 60_000 } = options
   const { memory, findings, say, check } = work
   const compare = { store, memory, month, say }
   let position = from?.position
@@ -101,9 +104,28 @@ export async function passWholeLog(options: PassOptions, work: Work): Promise<Co
       if (looking !== undefined) await looking
       position = event.position
       if (event.stream.startsWith('customer-')) last = lastOf(event)
-      onEvent?.(memory.events, position, live?.checkpoint.position ?? null)
+      onEvent?.(memory.events, shareOf(position, live?.checkpoint.position) * (streams ? 0.5 : 1))
       if (performance.now() - keptAt > keepEveryMs) await keepPlace()
     }
+  }
+
+  async function readStreams(): Promise<void> {
+    await keepPlace()
+    const all = memory.events
+    let read = 0
+    const further = await checkStreams(memory.heads, {
+      store,
+      say,
+      said: findings.differences,
+      onEvent: () => {
+        throwIfInterrupted(signal)
+        read += 1
+        onEvent?.(all + read, 0.5 + read / (2 * all))
+      },
+    })
+    // What was appended meanwhile is in the log by now.
+    await readOn()
+    checkFurther(further, memory.heads, say)
   }
 
   try {
@@ -117,11 +139,19 @@ export async function passWholeLog(options: PassOptions, work: Work): Promise<Co
     const metered = await isMetered(snapshot.client)
     await readOn()
     const metering = metered ? await compareMetering(compare, snapshot.client) : null
-    return { readModels: withLag(readModels ?? null, memory.customerEvents - metAt), metering }
+    const compared = { readModels: withLag(readModels ?? null, memory.customerEvents - metAt), metering }
+    await snapshot.close()
+    snapshot = undefined
+    if (streams) await readStreams()
+    return compared
   } finally {
     await snapshot?.close()
   }
 }
+
+/** Of the reading up to a place near the log's end; 0 where none is known. */
+const shareOf = ({ commit }: Position, towards: Position | undefined): number =>
+  towards === undefined ? 0 : Math.min(1, Number((commit * 1_000n) / (towards.commit + 1n)) / 1_000)
 
 const withLag = (compared: TablesCompared | null, eventsBehind: number): TablesCompared | null =>
   compared === null ? null : { ...compared, eventsBehind }
@@ -146,7 +176,7 @@ export async function passCustomer(options: PassOptions, customerId: string, wor
     for await (const event of bothStreams(store, customerId)) {
       throwIfInterrupted(signal)
       await check.pass(event)
-      onEvent?.(memory.events, null, null)
+      onEvent?.(memory.events, null)
     }
     return {
       readModels: live === null ? null : await compareAtRevision(compare, customerId, snapshot.client, live),

@@ -5,22 +5,19 @@
 import type { Anchor } from './anchor.ts'
 import { logCheck, newLogMemory } from './verify-log.ts'
 import { checkMonths } from './verify-months.ts'
-import { type PassOptions, passCustomer, passWholeLog, throwIfInterrupted } from './verify-pass.ts'
+import { type PassOptions, passCustomer, passWholeLog } from './verify-pass.ts'
 import { noFindings, sayInto, type VerifyReport } from './verify-report.ts'
-import { checkStreams } from './verify-streams.ts'
 
 export interface VerifyOptions extends PassOptions {
   /** Verified in themselves. */
   readonly anchors: readonly Anchor[]
   /** Only this customer's streams and rows. */
   readonly customerId?: string | undefined
-  /** Whether each stream is read by itself as well. */
-  readonly streams?: boolean | undefined
 }
 
 /** @throws Interrupted, OtherVersion, EventStoreUnavailable and what Postgres throws */
 export async function verify(options: VerifyOptions): Promise<VerifyReport> {
-  const { store, anchors, customerId, month, from, signal, streams = false } = options
+  const { store, anchors, customerId, month, from } = options
   const memory = from?.memory ?? newLogMemory()
   const findings = from?.findings ?? noFindings()
   const resumedAt = memory.events
@@ -29,9 +26,6 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   const work = { memory, findings, say, check }
   const compared =
     customerId === undefined ? await passWholeLog(options, work) : await passCustomer(options, customerId, work)
-  if (customerId === undefined && streams) {
-    await checkStreams(memory.heads, { store, say, onEvent: () => throwIfInterrupted(signal) })
-  }
   check.end()
   const totals = await checkMonths(store, memory.books.values(), month, findings, say)
   return {

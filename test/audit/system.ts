@@ -29,8 +29,8 @@ export interface TamperedSystem {
   readonly eventStoreUrl: string
   /** Rewrites the event store's table. */
   tamperLog(change: (events: TableEvent[]) => TableEvent[]): Promise<void>
-  /** Swaps two events of a stream in the columns by which streams are found, and leaves the events as they are. */
-  tamperIndex(stream: string): Promise<void>
+  /** Changes the event store's columns by which events are found, and leaves the events as they are: SQL, $1 is the stream. */
+  tamperIndex(stream: string, statements: readonly string[]): Promise<void>
   /** Runs `work` with tables that are thrown away behind it. */
   withTables<T>(work: (pool: pg.Pool, url: string) => Promise<T>): Promise<T>
   /** As it was. */
@@ -61,17 +61,10 @@ export async function startSystem(log: readonly PositionedEvent[]): Promise<Tamp
     async tamperLog(change) {
       await writeTable(events, change(structuredClone(await readTable(events))))
     },
-    async tamperIndex(stream) {
-      for (const [from, to] of [
-        [2, -1],
-        [3, 2],
-        [-1, 3],
-      ]) {
-        await events.query('update eventstore.event set revision = $3 where stream = $1 and revision = $2', [
-          stream,
-          from,
-          to,
-        ])
+    async tamperIndex(stream, statements) {
+      for (const statement of statements) {
+        const { rowCount } = await events.query(statement, [stream])
+        if (rowCount === 0) throw new Error(`nothing was tampered with: ${statement}`)
       }
     },
     async withTables(work) {

@@ -60,7 +60,7 @@ async function run(url: string, ...args: string[]): Promise<{ printed: string; f
 test('verify says what it read and ends well where everything agrees', async () => {
   await system.withTables(async (_, url) => {
     const anchors = (await listAnchors(world.anchorDir)).flatMap(({ path }) => ['--anchor', path])
-    const { printed, failure } = await run(url, 'verify', '--streams', '--public-key', keyFile, ...anchors)
+    const { printed, failure } = await run(url, 'verify', '--public-key', keyFile, ...anchors)
     expect(failure).toBeNull()
     expect(printed).toMatch(new RegExp(`^events +${world.store.all().length}$`, 'm'))
     expect(printed).toMatch(/^months +\d+, 2 of them closed$/m)
