@@ -9,6 +9,7 @@ import { addEventsCommand } from './cli/events.ts'
 import { addKeyCommands } from './cli/key.ts'
 import { addMarketplaceCommands } from './cli/marketplace.ts'
 import { addMeteringCommands } from './cli/metering.ts'
+import { addMigrateCommand } from './cli/migrate.ts'
 import { addModelCommands } from './cli/models.ts'
 import { addProjectionCommands } from './cli/projections.ts'
 import { addStartCommand } from './cli/start.ts'
@@ -31,6 +32,7 @@ addProjectionCommands(program)
 addMeteringCommands(program)
 addMarketplaceCommands(program)
 addAuditCommands(program)
+addMigrateCommand(program)
 addModelCommands(program)
 addConfigCommand(program)
 

@@ -297,6 +297,9 @@ function readDotenv(file: string): Source {
 function masked(value: string | undefined, mask: Mask | undefined): string | null {
   if (value === undefined) return null
   if (mask === 'whole') return '***'
-  if (mask === undefined) return value
-  return value.replace(/(:\/\/[^/@]*:).*@/, '$1***@').replace(/([?&]password=)[^&]*/gi, '$1***')
+  return mask === undefined ? value : withoutPassword(value)
 }
+
+/** An address with its password hidden. */
+export const withoutPassword = (address: string): string =>
+  address.replace(/(:\/\/[^/@]*:).*@/, '$1***@').replace(/([?&]password=)[^&]*/gi, '$1***')

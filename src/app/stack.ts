@@ -3,12 +3,15 @@ import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
 import { lockDataDir } from '../data-dir.ts'
 import { startEmbeddedEventStore } from '../eventstore/embedded/start.ts'
+import { refuseMoved } from '../move/marker.ts'
 import { startEmbeddedPostgres } from '../postgres/embedded.ts'
 import { ensureDatabase } from '../postgres/migrate.ts'
 
 export interface Stack {
   readonly databaseUrl: string
   readonly eventStoreUrl: string
+  /** The database of the embedded event store's log; undefined without one. */
+  readonly logDatabaseUrl?: string
   /** Whether anything of it runs here, for as long as this process. */
   readonly embedded: boolean
   /** Where the embedded Postgres really keeps its files; undefined without one. */
@@ -19,9 +22,14 @@ export interface Stack {
 
 /**
  * Takes the data directory and starts what the settings do not name by address.
- * @throws DataDirInUse
+ * @param movedToo also a data directory that `liveness migrate` has marked: for migrate itself, which may have to go on
+ * @throws DataDirInUse, MovedAway
  */
-export async function startStack(config: Config, log: Logger): Promise<Stack> {
+export async function startStack(
+  config: Config,
+  log: Logger,
+  { movedToo }: { readonly movedToo?: boolean } = {},
+): Promise<Stack> {
   const { DATABASE_URL, EVENTSTORE_URL, DATA_DIR } = config
   const undo: (() => Promise<void>)[] = []
   const stop = async () => {
@@ -33,6 +41,7 @@ export async function startStack(config: Config, log: Logger): Promise<Stack> {
   const lock = await lockDataDir(DATA_DIR)
   undo.push(() => lock.release())
   try {
+    if (movedToo !== true) await refuseMoved(DATA_DIR)
     let databaseUrl = DATABASE_URL
     // A database of its own where the server is ours: emptying the application's must not touch the log.
     let eventDatabaseUrl = DATABASE_URL
@@ -62,7 +71,8 @@ export async function startStack(config: Config, log: Logger): Promise<Stack> {
       undo.push(() => eventStore.stop())
       eventStoreUrl = eventStore.url
     }
-    return { databaseUrl, eventStoreUrl, embedded: true, postgresDir, stop }
+    const logDatabaseUrl = EVENTSTORE_URL === undefined ? { logDatabaseUrl: eventDatabaseUrl } : {}
+    return { databaseUrl, eventStoreUrl, embedded: true, postgresDir, stop, ...logDatabaseUrl }
   } catch (error) {
     await stop()
     throw error

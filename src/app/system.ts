@@ -8,6 +8,7 @@ import { postgresDoubts } from '../commands/doubts.ts'
 import { createLedgers, type Ledgers } from '../commands/ledgers.ts'
 import { connectEventStore } from '../eventstore/client.ts'
 import type { EventStore } from '../eventstore/store.ts'
+import { refuseUnfinishedMove } from '../move/marker.ts'
 import { connect, databaseTime } from '../postgres/pool.ts'
 import { createFreshness, type Freshness } from '../readmodels/freshness.ts'
 import { loadSnapshot } from '../readmodels/snapshots.ts'
@@ -41,6 +42,7 @@ export interface SystemOptions extends Clocks {
   readonly log: Logger
 }
 
+/** @throws MoveUnfinished and what the first look at Postgres's clock throws */
 export async function openSystem(options: SystemOptions): Promise<System> {
   const { databaseUrl, eventStoreUrl, log, systemClock } = options
   const pool = connect(databaseUrl, {
@@ -50,6 +52,7 @@ export async function openSystem(options: SystemOptions): Promise<System> {
   const { databaseClock = () => databaseTime(pool) } = options
   let clock: ClockGuard
   try {
+    await refuseUnfinishedMove(pool)
     clock = await startClockGuard({
       database: databaseClock,
       onAlarm: (message) => log.error({ alarm: 'clock' }, message),

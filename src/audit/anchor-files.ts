@@ -1,7 +1,7 @@
 /** Anchors as files of a folder: named after their tick's time, written whole or not at all. */
-import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeWhole } from '../write-whole.ts'
 import { type Anchor, anchorFault, anchorSchema, type PublicKeys } from './anchor.ts'
 
 export interface AnchorFile {
@@ -69,26 +69,4 @@ export async function keepAnchor(dir: string, anchor: Anchor): Promise<string> {
   const path = join(dir, anchorName(anchor.through))
   await writeWhole(path, [Buffer.from(`${JSON.stringify(anchor)}\n`)])
   return path
-}
-
-/** Under its name the file is whole and on disk, or it is not there. */
-export async function writeWhole(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<void> {
-  const part = `${path}.${randomUUID()}.part`
-  const file = await open(part, 'wx')
-  try {
-    for await (const chunk of content) await file.appendFile(chunk)
-    await file.sync()
-    await file.close()
-    await rename(part, path)
-  } catch (error) {
-    await file.close().catch(() => {})
-    await rm(part, { force: true })
-    throw error
-  }
-  const folder = await open(dirname(path), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }

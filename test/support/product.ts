@@ -9,7 +9,7 @@ import { packageRoot } from '../../src/built.ts'
 
 export const shared = fileURLToPath(new URL('../shared/', packageRoot))
 export const modelsDir = process.env.MODELS_DIR ?? `${shared}models`
-const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
+export const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
 
 /** Whether the photographs and weights outside the repository are there; says aloud what is skipped when not. */
 export function haveShared(suite: string): boolean {
@@ -30,7 +30,7 @@ export async function freePort(): Promise<number> {
 }
 
 type Environment = Readonly<Record<string, string>>
-const environment = (env: Environment): NodeJS.ProcessEnv => {
+export const environment = (env: Environment): NodeJS.ProcessEnv => {
   const { NODE_ENV: _, VITEST: __, ...inherited } = process.env
   return { ...inherited, MODELS_DIR: modelsDir, LOG_LEVEL: 'info', ...env }
 }

@@ -44,6 +44,22 @@ export function recordedData(message: Buffer): Uint8Array {
   return ReadResp.deserializeBinary(message).getEvent()?.getEvent()?.getData_asU8() ?? new Uint8Array()
 }
 
+/** All that its writer gave an event. */
+export function recordedEvent(message: Buffer): {
+  id: string
+  contentType: string | undefined
+  data: Uint8Array
+  metadata: Uint8Array
+} {
+  const recorded = ReadResp.deserializeBinary(message).getEvent()?.getEvent()
+  return {
+    id: readUuid(recorded?.getId()),
+    contentType: recorded?.getMetadataMap().get('content-type'),
+    data: recorded?.getData_asU8() ?? new Uint8Array(),
+    metadata: recorded?.getCustomMetadata_asU8() ?? new Uint8Array(),
+  }
+}
+
 /** The id of a stored event. */
 export function recordedId(message: Buffer): string {
   return readUuid(ReadResp.deserializeBinary(message).getEvent()?.getEvent()?.getId())
