@@ -154,7 +154,7 @@ function moveTables({ source, target }: MoveOptions, tables: readonly string[]):
 }
 
 async function verified({ target, signingKey, anchorDir, signal, onWarning }: MoveOptions): Promise<VerifyReport> {
-  const newest = await newestAnchor(anchorDir, createPublicKey(signingKey), ({ message }) => onWarning(message))
+  const newest = await newestAnchor(anchorDir, [createPublicKey(signingKey)], ({ message }) => onWarning(message))
   const anchors = newest === null ? [] : [newest]
   const report = await verify({ store: target.store, pool: target.pool, anchors, signal })
   const found = kinds.reduce((sum, kind) => sum + report.counts[kind], 0)
