@@ -54,7 +54,7 @@ export async function benchInference(): Promise<Row[]> {
       note(`bare ${threads}`, await rate(1, run, photographs))
     }
     for (const threads of pools) {
-      const inference = await startInference({ modelsDir, set: set.name, spoofThreshold: 0.15, threads })
+      const inference = await startInference({ modelsDir, set, spoofThreshold: 0.15, threads })
       try {
         // The bytes are handed over, so each check gets its own, as each request brings its own.
         note(

@@ -111,7 +111,11 @@ const settings = {
   ),
   DATA_DIR: withDefault(path, './data', 'a folder', 'Everything the embedded defaults keep'),
   MODELS_DIR: optional(path, 'a folder', 'Where weights are looked up first, before models/ of the package'),
-  MODEL_SET: withDefault(text, 'ensemble', 'a set of models/manifest.json', 'Detector and classifiers to run'),
+  MODEL_SET: optional(
+    text,
+    'a set of models/manifest.json',
+    'Detector and classifiers to run; not set: the best set whose weights are here',
+  ),
   SPOOF_THRESHOLD: withDefault(decimal(0, 1), '0.15', 'a number from 0 to 1', 'isFakeFace is true above it'),
   EVENTSTORE_URL: optional(
     address('esdb', 'esdb+discover'),

@@ -18,7 +18,9 @@ import { clearRuntime, writeRuntime } from './data-dir.ts'
 import { roleLog } from './http/logging.ts'
 import type { Watched } from './http/operations.ts'
 import { buildServer } from './http/server.ts'
+import { chooseSet } from './inference/choose-set.ts'
 import { type Inference, startInference } from './inference/inference.ts'
+import { loadManifest } from './inference/manifest.ts'
 import { startProjections } from './projections/runner.ts'
 import { kafkaSettings } from './relay/topic.ts'
 
@@ -28,6 +30,8 @@ export interface App {
   readonly url: string | undefined
   /** Where /ready and /metrics are on a port of their own; undefined without OPERATIONS_PORT. */
   readonly operationsUrl: string | undefined
+  /** What judges photographs; undefined without the role api. */
+  readonly modelSet: { readonly name: string; readonly version: string } | undefined
   readonly system: System
   /** Whether Postgres or the event store, or both, run embedded in this process's data directory. */
   readonly embedded: boolean
@@ -123,13 +127,21 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
     const watch = (inference?: Inference) => watchOver({ ...operated, inference, log: options.log })
     let watched: Watched | undefined
     let url: string | undefined
+    let modelSet: App['modelSet']
     if (roles.includes('api')) {
       const inference = await startInference({
-        ...(config.MODELS_DIR === undefined ? {} : { modelsDir: config.MODELS_DIR }),
-        set: config.MODEL_SET,
+        modelsDir: config.MODELS_DIR,
+        set: await chooseSet({
+          manifest: await loadManifest(),
+          wanted: config.MODEL_SET,
+          modelsDir: config.MODELS_DIR,
+          dataDir: config.DATA_DIR,
+          say: (sentence) => log.info(sentence),
+        }),
         spoofThreshold: config.SPOOF_THRESHOLD,
       })
       undo.push(['inference', () => inference.close()])
+      modelSet = inference.set
       const pages = openConsole({
         config,
         system,
@@ -163,7 +175,17 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
       const { databaseUrl: postgresUrl, eventStoreUrl } = stack
       await writeRuntime(config.DATA_DIR, { pid: process.pid, postgresUrl, eventStoreUrl, httpUrl: url })
     }
-    return { roles, url, operationsUrl, system, embedded: stack.embedded, postgresDir: stack.postgresDir, failed, stop }
+    return {
+      roles,
+      url,
+      operationsUrl,
+      modelSet,
+      system,
+      embedded: stack.embedded,
+      postgresDir: stack.postgresDir,
+      failed,
+      stop,
+    }
   } catch (error) {
     await stop()
     throw error

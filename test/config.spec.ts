@@ -21,7 +21,7 @@ const key32 = Buffer.alloc(32, 7).toString('base64')
 describe('where a setting comes from', () => {
   test('an empty environment gives the embedded defaults', () => {
     const { config } = load({})
-    expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 8080, MODEL_SET: 'ensemble', SPOOF_THRESHOLD: 0.15 })
+    expect(config).toMatchObject({ HOST: '127.0.0.1', PORT: 8080, SPOOF_THRESHOLD: 0.15 })
     expect(config.DATA_DIR).toBe(resolve('data'))
     expect(config.DATABASE_URL).toBeUndefined()
   })

@@ -1,8 +1,9 @@
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { loadConfig } from '../config.ts'
+import { bestPresent } from '../inference/choose-set.ts'
 import { downloadWeights } from '../inference/download.ts'
-import { loadManifest, type Model, modelsOf, resolveSet } from '../inference/manifest.ts'
+import { loadManifest, modelsOf, resolveSet } from '../inference/manifest.ts'
 import { inspectWeights, packagedModels } from '../inference/weights.ts'
 import { CommandError, print, printJson, printTable } from './output.ts'
 
@@ -39,24 +40,30 @@ export function addModelCommands(program: Command): void {
 
   models
     .command('verify')
-    .description("compare the weights of the configured set (MODEL_SET) with the manifest's checksums")
+    .description(
+      "compare the weights of the set that runs (MODEL_SET, else the best one here) with the manifest's checksums",
+    )
     .option('--json', 'one JSON object a line')
     .action(async ({ json }: { json?: true }) => {
       const { config } = loadConfig()
       let wrong = 0
-      for (const model of await configuredModels(config.MODEL_SET)) {
+      const manifest = await loadManifest()
+      const set =
+        config.MODEL_SET === undefined
+          ? await bestPresent(manifest, config.MODELS_DIR)
+          : resolveSet(manifest, config.MODEL_SET)
+      for (const model of modelsOf(set)) {
         const found = await inspectWeights(model, config.MODELS_DIR)
         if (found.state !== 'present') wrong += 1
         if (json) printJson({ file: model.file, ...found })
         else print(`${found.state.padEnd(8)} ${found.state === 'missing' ? model.file : found.path}`)
       }
-      if (wrong > 0)
-        throw new CommandError(`${wrong} of the weights of set ${config.MODEL_SET} are missing or corrupt.`)
+      if (wrong > 0) throw new CommandError(`${wrong} of the weights of set ${set.name} are missing or corrupt.`)
     })
 
   models
     .command('download')
-    .description('fetch the weights of the configured set (MODEL_SET) that are not here; continues where it stopped')
+    .description('fetch the weights that are not here, of MODEL_SET, else of the best set; continues where it stopped')
     .option('--into <folder>', 'default: MODELS_DIR, else models/ of the package')
     .action(async ({ into }: { into?: string }) => {
       const { config } = loadConfig()
@@ -71,8 +78,9 @@ export function addModelCommands(program: Command): void {
         bar.update(bytes)
         if (bytes >= total) bar.stop()
       }
+      const manifest = await loadManifest()
       const outcomes = await downloadWeights({
-        models: await configuredModels(config.MODEL_SET),
+        models: modelsOf(resolveSet(manifest, config.MODEL_SET ?? manifest.preferred[0])),
         into: into ?? config.MODELS_DIR ?? packagedModels,
         onProgress,
       }).finally(() => {
@@ -84,8 +92,4 @@ export function addModelCommands(program: Command): void {
       const without = outcomes.filter(({ outcome }) => outcome === 'not downloadable').length
       if (without > 0) throw new CommandError(`${without} of the files must be put into MODELS_DIR by hand.`)
     })
-}
-
-async function configuredModels(set: string): Promise<Model[]> {
-  return modelsOf(resolveSet(await loadManifest(), set))
 }

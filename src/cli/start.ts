@@ -76,6 +76,7 @@ async function greet(app: App, { config }: LoadedConfig, log: Logger): Promise<v
   // On servers of somebody's own nobody sits before it: what it says is for whatever collects the log.
   if (!app.embedded && !process.stdout.isTTY) return
   print(`Liveness Detection API: ${app.url ?? 'no HTTP'} (roles ${app.roles.join(', ')})`)
+  if (app.modelSet !== undefined) print(`Model set: ${app.modelSet.name} ${app.modelSet.version}`)
   if (app.operationsUrl !== undefined) print(`For operators: ${app.operationsUrl}/ready and /metrics`)
   if (!app.embedded) return
   print(`Data: ${config.DATA_DIR}${databaseElsewhere(app, config.DATA_DIR)}`)

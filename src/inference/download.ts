@@ -8,6 +8,12 @@ import { sha256Of, unavailableReason } from './weights.ts'
 /** A file could not be fetched. The message is a sentence for the operator; what was received so far is kept. */
 export class DownloadFailed extends Error {
   override readonly name = 'DownloadFailed'
+  /** What happened, without what was kept and what to do. */
+  readonly what: string
+  constructor(what: string, remedy: string, options?: ErrorOptions) {
+    super(`${what}. ${remedy}`, options)
+    this.what = what
+  }
 }
 
 export interface DownloadOptions {
@@ -19,6 +25,8 @@ export interface DownloadOptions {
   fetch?: typeof fetch
   /** A server that sends nothing for this long is given up. Default 30 s. */
   idleMs?: number
+  /** Gives everything up. */
+  signal?: AbortSignal
 }
 
 export type DownloadOutcome =
@@ -53,7 +61,8 @@ async function downloadOne(model: Model, options: DownloadOptions): Promise<Down
     await rm(part)
     throw new DownloadFailed(
       `${model.url} does not hold the expected file: its SHA-256 is ${sha256}, models/manifest.json expects ` +
-        `${model.sha256}. Nothing was kept.`,
+        model.sha256,
+      'Nothing was kept.',
     )
   }
   await rename(part, target)
@@ -69,7 +78,7 @@ async function receive(model: Model, url: string, part: string, options: Downloa
   try {
     const response = await (options.fetch ?? fetch)(url, {
       headers: before > 0 ? { range: `bytes=${before}-` } : {},
-      signal: idle.signal,
+      signal: options.signal ? AbortSignal.any([idle.signal, options.signal]) : idle.signal,
     })
     if (!response.ok || !response.body) throw new Error(`the server answered ${response.status} ${response.statusText}`)
     // A server that does not know ranges answers 200 with the file from its start.
@@ -92,10 +101,10 @@ async function receive(model: Model, url: string, part: string, options: Downloa
     if (received < model.bytes) throw new Error('the connection ended early')
   } catch (error) {
     throw new DownloadFailed(
-      `${model.file} could not be downloaded from ${url}: ${causeOf(error)}. ` +
-        (received > 0
-          ? `${received} of ${model.bytes} bytes are kept; run the command again to continue.`
-          : 'Check the connection and run the command again, or set MODELS_DIR to a folder that holds the file.'),
+      `${model.file} could not be downloaded from ${url}: ${causeOf(error)}`,
+      received > 0
+        ? `${received} of ${model.bytes} bytes are kept; run the command again to continue.`
+        : 'Check the connection and run the command again, or set MODELS_DIR to a folder that holds the file.',
       { cause: error },
     )
   } finally {

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { builtModule } from '../built.ts'
 import type { Answer } from './check.ts'
 import { type ImageFormat, InvalidImage } from './image.ts'
-import { loadManifest, resolveSet } from './manifest.ts'
+import type { ResolvedSet } from './manifest.ts'
 import { createPool } from './pool.ts'
 import { silenceRuntime } from './telemetry.ts'
 import { loadWeights } from './weights.ts'
@@ -10,9 +10,8 @@ import type { WorkerResult, WorkerSettings, WorkerTask } from './worker.ts'
 
 export interface InferenceOptions {
   /** Looked at for weights before the package's models/ folder. */
-  modelsDir?: string
-  /** Name of a set in models/manifest.json. Default `ensemble`. */
-  set?: string
+  modelsDir?: string | undefined
+  set: ResolvedSet
   /** Likelihood (0 to 1) above which a face counts as fake. */
   spoofThreshold: number
   /** Checks that may wait while all threads are busy. Default 256. */
@@ -40,11 +39,11 @@ export interface Inference {
 /**
  * Verifies the weights, starts the threads and waits until each has had the chance to load the models.
  *
- * @throws ManifestError | WeightsMissing | WeightsCorrupt with a sentence for the operator
+ * @throws WeightsMissing | WeightsCorrupt with a sentence for the operator
  */
 export async function startInference(options: InferenceOptions): Promise<Inference> {
   silenceRuntime()
-  const set = resolveSet(await loadManifest(), options.set ?? 'ensemble')
+  const { set } = options
   const settings: WorkerSettings = {
     set,
     spoofThreshold: options.spoofThreshold,

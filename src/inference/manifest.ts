@@ -135,6 +135,8 @@ const manifestSchema = z.strictObject({
   models: z.record(z.string(), z.discriminatedUnion('kind', [yunetModel, blazeFaceModel, classifierModel])),
   detectors: z.record(z.string(), z.discriminatedUnion('kind', [yunetDetector, blazeFaceDetector])),
   sets: z.record(z.string(), modelSet),
+  /** Sets that may run when none is asked for, the best first. */
+  preferred: z.tuple([z.string()], z.string()),
 })
 
 export type YunetModel = z.infer<typeof yunetModel>

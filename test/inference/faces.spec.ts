@@ -3,15 +3,17 @@ import sharp, { type Sharp } from 'sharp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { formatOf, InvalidImage } from '../../src/inference/image.ts'
 import { type Inference, startInference } from '../../src/inference/inference.ts'
+import { loadManifest, resolveSet } from '../../src/inference/manifest.ts'
 import { overlap, type Rect } from '../../src/inference/pixels.ts'
 import { modelsDir, photograph, references, withoutPhotographs, withoutWeights } from './support.ts'
 
+const ensemble = resolveSet(await loadManifest(), 'ensemble')
 const skip = withoutPhotographs || withoutWeights
 
 describe.skipIf(skip)('with the real models', () => {
   let inference: Inference
   beforeAll(async () => {
-    inference = await startInference({ modelsDir, spoofThreshold: 0.15 })
+    inference = await startInference({ modelsDir, set: ensemble, spoofThreshold: 0.15 })
   })
   afterAll(() => inference.close())
 
@@ -186,7 +188,7 @@ describe.skipIf(skip)('with the real models', () => {
 })
 
 test.skipIf(skip)('the threshold is the one given', async () => {
-  const strict = await startInference({ modelsDir, spoofThreshold: 0.00001, threads: 1 })
+  const strict = await startInference({ modelsDir, set: ensemble, spoofThreshold: 0.00001, threads: 1 })
   try {
     const { verdict } = await strict.check(photograph('live/scene22.jpg'), 'jpeg')
     expect(verdict.isFakeFace).toBe(verdict.likelihoodMillionths > 10)
