@@ -5,6 +5,7 @@ import { addAuditCommands } from './cli/audit.ts'
 import { addConfigCommand } from './cli/config.ts'
 import { addCustomerCommands } from './cli/customer.ts'
 import { addDemoCommand } from './cli/demo.ts'
+import { addEvaluateCommand } from './cli/evaluate.ts'
 import { addEventsCommand } from './cli/events.ts'
 import { addKeyCommands } from './cli/key.ts'
 import { addMarketplaceCommands } from './cli/marketplace.ts'
@@ -34,6 +35,7 @@ addMarketplaceCommands(program)
 addAuditCommands(program)
 addMigrateCommand(program)
 addModelCommands(program)
+addEvaluateCommand(program)
 addConfigCommand(program)
 
 // A reader that has seen enough (`liveness demo … | head`) is no error, and no reason to leave servers behind.
