@@ -16,6 +16,8 @@ export interface TickOptions {
   /** Postgres's clock, asked for each tick. */
   readonly databaseClock: () => Promise<Date>
   readonly patience?: Patience | undefined
+  /** Aborts when whoever ticks leads no more: a leader that was frozen has lost its lock before it hears the time. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** A tick could not be appended, or it is not known whether it was. It is harmless either way. */
@@ -28,13 +30,21 @@ export class TickFailed extends Error {
  * too early only delays what it completes.
  *
  * @returns its time, or null when it would not be later than the last tick's, or another leader's came first
- * @throws TickFailed, ClockOutOfService, EventStoreUnavailable, UnreadableEvent and what the database's clock throws
+ * @throws TickFailed, ClockOutOfService, EventStoreUnavailable, UnreadableEvent, the signal's reason and what the database's
+ *   clock throws
  */
-export async function appendTick({ store, clock, databaseClock, patience }: TickOptions): Promise<string | null> {
+export async function appendTick({
+  store,
+  clock,
+  databaseClock,
+  patience,
+  signal,
+}: TickOptions): Promise<string | null> {
   const database = await databaseClock()
   const at = new Date(Math.min(Date.parse(clock.now()), database.getTime())).toISOString()
   const last = await lastTick(store)
   if (last.through !== null && at <= last.through) return null
+  signal?.throwIfAborted()
 
   const id = randomUUID()
   const data: Tick = { occurredAt: at }
@@ -69,7 +79,7 @@ export async function keepTicking({
 }): Promise<void> {
   while (!signal.aborted) {
     try {
-      await appendTick(options)
+      await appendTick({ ...options, signal })
     } catch (thrown) {
       if (!signal.aborted) onTrouble(thrown instanceof Error ? thrown : new Error(String(thrown)))
     }

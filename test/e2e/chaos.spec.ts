@@ -2,12 +2,13 @@
  * kill −9 in mid-load, from outside, on the embedded stack: what the clients were told is held against the log, the
  * read models against a replay. `CHAOS_ROUNDS` makes it longer (npm run soak).
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { reachableFolder } from '../support/folder.ts'
 import { expectAgreement, startLoad } from '../support/load.ts'
+import { childrenOf } from '../support/processes.ts'
 import {
   createCustomer,
   eventsOf,
@@ -23,25 +24,6 @@ import {
 const there = haveShared('kill −9 in mid-load')
 const rounds = Number(process.env.CHAOS_ROUNDS ?? 2)
 const folder = reachableFolder('liveness-chaos-')
-
-/** Process ids of the direct children of a process whose command line matches. */
-function children(parent: number | undefined, commandLine: RegExp): number[] {
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .filter((pid) => {
-      try {
-        const ppid = Number(
-          readFileSync(`/proc/${pid}/stat`, 'utf8')
-            .replace(/^.*\) . /s, '')
-            .split(' ')[0],
-        )
-        return ppid === parent && commandLine.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '))
-      } catch {
-        return false // gone meanwhile
-      }
-    })
-    .map(Number)
-}
 
 describe.skipIf(!there)('kill −9 in mid-load', () => {
   let app: Running
@@ -68,7 +50,7 @@ describe.skipIf(!there)('kill −9 in mid-load', () => {
       for (let round = 0; round < rounds; round++) {
         for (const victim of [/eventstore/, /postgres/]) {
           await served(10)
-          const pids = children(app.process.pid, victim)
+          const pids = childrenOf(app.process.pid, victim)
           expect(pids).toHaveLength(1)
           for (const pid of pids) process.kill(pid, 'SIGKILL')
         }

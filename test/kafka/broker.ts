@@ -13,6 +13,8 @@ import { ensureJars } from './jars.ts'
 
 export interface Kafka {
   readonly brokers: string[]
+  /** Of the process that runs now; undefined for a broker that is not ours. */
+  readonly pid: () => number | undefined
   /** Sends a signal and waits for the end; SIGKILL follows after 10 s. Clients lose it, data stay. */
   kill(signal: NodeJS.Signals): Promise<void>
   /** Starts it again on the same port and folder, after `kill` or on top of a running one. */
@@ -69,6 +71,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   }
   return {
     brokers: [`127.0.0.1:${port}`],
+    pid: () => process?.pid,
     kill: async (signal) => process?.kill(signal),
     async restart() {
       await process?.kill('SIGTERM')
@@ -83,6 +86,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
 
 interface Process {
   readonly port: number
+  readonly pid: number | undefined
   kill(signal: NodeJS.Signals): Promise<void>
 }
 
@@ -114,7 +118,7 @@ async function launch(jars: string, dir: string, { port: wanted = 0, proxied }: 
       await kill('SIGKILL')
       throw new Error(`the broker did not start: ${await tail(dir)}`, { cause })
     })
-    return { port, kill }
+    return { port, pid: broker.pid, kill }
   } finally {
     await output.close()
   }

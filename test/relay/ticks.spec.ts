@@ -60,7 +60,7 @@ test('of two leaders at once one ticks: the other finds its place taken', async 
 
 test('a lost answer is asked for again and gives one tick; no answer at all is told', async () => {
   store.onSend = () => ({ answerLost: store.sends === 0 })
-  expect(await appendTick(options())).toBe(machine)
+  expect(await appendTick({ ...options(), patience: { sendMs: 20, attemptMs: 10_000 } })).toBe(machine)
   expect(times()).toHaveLength(1)
   machine = database = '2026-03-01T12:01:00.000Z'
   store.onSend = () => ({ requestLost: true })
@@ -91,4 +91,16 @@ test('the duty ticks at once and then again and again, survives failures, and en
   await duty
   expect(troubles).toEqual([expect.any(ClockOutOfService)])
   expect(times().slice(0, 2)).toEqual(['2026-03-01T12:01:00.000Z', '2026-03-01T12:03:00.000Z'])
+})
+
+test('a leader that was frozen, and has lost its lock when it hears what time it is, adds no tick', async () => {
+  const leading = new AbortController()
+  const troubles: Error[] = []
+  const databaseClock = async () => {
+    leading.abort()
+    return new Date(database)
+  }
+  await keepTicking({ ...options(), databaseClock, signal: leading.signal, onTrouble: (error) => troubles.push(error) })
+  expect(times()).toEqual([])
+  expect(troubles).toEqual([])
 })

@@ -47,4 +47,4 @@ async function startContainer(): Promise<Kafka | null> {
 const refuse = async () => {
   throw new Error("this broker is not ours to kill: ask for one with kafkaForTests(suite, 'restarts')")
 }
-const standing = { kill: refuse, restart: refuse }
+const standing = { pid: () => undefined, kill: refuse, restart: refuse }
