@@ -14,7 +14,6 @@ import type { System } from './system.ts'
 
 const settleEveryMs = 3_000
 const lookAtClockEveryMs = 5_000
-const openEveryMs = 3_600_000
 const opensAtOnce = 16
 
 export interface Leaders {
@@ -62,21 +61,17 @@ async function keepSettling({ ledgers }: System, log: Logger, signal: AbortSigna
   }
 }
 
-/** At once, then each hour and right after a month's beginning by the clock that bills. */
+/** At once, and right after the beginning of each hour by the clock that bills: a month or a licence may begin there. */
 async function keepOpening(system: System, log: Logger, signal: AbortSignal): Promise<void> {
-  let lastMonth = ''
-  let lastAt = 0
+  let lastHour = ''
   while (!signal.aborted) {
     try {
-      const month = monthOf(system.clock.now())
-      if (month !== lastMonth || performance.now() - lastAt > openEveryMs) {
-        const failed = await openMonths(system, month, signal)
-        if (failed === null) {
-          lastMonth = month
-          lastAt = performance.now()
-        } else {
-          log.warn({ err: failed, month }, 'the month could not be opened for every customer; trying again')
-        }
+      const now = system.clock.now()
+      const hour = now.slice(0, 13)
+      if (hour !== lastHour) {
+        const failed = await openDue(system, now, signal)
+        if (failed === null) lastHour = hour
+        else log.warn({ err: failed, hour }, 'what begins now was not written for every customer; trying again')
       }
     } catch (error) {
       log.warn({ err: error }, 'idle customers could not be looked up')
@@ -86,8 +81,9 @@ async function keepOpening(system: System, log: Logger, signal: AbortSignal): Pr
 }
 
 /** Returns the last failure, or null when there was none. */
-async function openMonths({ pool, ledgers }: System, month: string, signal: AbortSignal): Promise<unknown> {
-  const waiting = await customersToOpen(pool, month)
+async function openDue({ pool, ledgers }: System, now: string, signal: AbortSignal): Promise<unknown> {
+  const month = monthOf(now)
+  const waiting = await customersToOpen(pool, now)
   let failure: unknown = null
   const openNext = async () => {
     for (let id = waiting.shift(); id !== undefined && !signal.aborted; id = waiting.shift()) {

@@ -7,8 +7,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { CustomerEvent, DataOf, Licence, PlanName, Slot, Verdict } from '../events/catalogue.ts'
 import type { NewApiKey } from './keys.ts'
-import { bucketKey, isUpgrade, licenceIdentity, monthOf, monthStart, nextMonth, termsOf } from './plans.ts'
-import { type CustomerState, evolve, hardCapHolds, keyIsValid, lifted, openerAt, stopsAtLimit } from './state.ts'
+import { bucketKey, isUpgrade, licenceIdentity, monthOf, monthStart, nextHour, nextMonth, termsOf } from './plans.ts'
+import { type CustomerState, dueAt, evolve, hardCapHolds, keyIsValid, lifted, openerAt, stopsAtLimit } from './state.ts'
 
 export interface Replayable {
   readonly detectionId: string
@@ -93,19 +93,24 @@ export const isRefusal = (decision: Decision): decision is Refusal => 'refusal' 
 const refuse = (refusal: RefusalKind, message: string): Refusal => ({ refusal, message })
 
 /**
- * Decides a command at `now` (ISO 8601 UTC), lifted to the stream's last instant. Events that are the first of a UTC
- * month come behind that month's opener. An empty list means: granted, nothing to record.
+ * Decides a command at `now` (ISO 8601 UTC), lifted to the stream's last instant. What the time has brought (dueAt)
+ * comes before what the command causes. An empty list means: granted, nothing to record.
  */
 export function decide(state: CustomerState, command: CustomerCommand, now: string): Decision {
   const at = lifted(state, now)
   if (command.type === 'RegisterCustomer') return register(state, command, at)
   if (state.customerId === '') return refuse('no_such_customer', 'There is no such customer.')
-  if (monthOf(at) === state.yearMonth) return decideInMonth(state, command, at)
-  const opener = openerAt(state, at)
-  if (command.type === 'OpenMonth') return [opener]
-  const decision = decideInMonth(evolve(state, opener), command, at)
-  return isRefusal(decision) || decision.length === 0 ? decision : [opener, ...decision]
+  const due = dueAt(state, at)
+  if (command.type === 'OpenMonth') return due
+  const decision = decideInMonth(due.reduce(evolve, state), command, at)
+  if (isRefusal(decision)) return decision
+  const isWritten = decision.length > 0 || (command.type in writesDue && due.some(({ type }) => type in takesOver))
+  return isWritten ? [...due, ...decision] : []
 }
+
+/** Commands whose wish may be what is due already. */
+const writesDue = { ChangeLicence: true, ResumeSubscription: true }
+const takesOver = { LicenceChanged: true, SubscriptionResumed: true }
 
 type Of<T extends CustomerCommand['type']> = Extract<CustomerCommand, { type: T }>
 type InMonth = Exclude<CustomerCommand, { type: 'RegisterCustomer' }>
@@ -154,26 +159,45 @@ function decideInMonth(state: CustomerState, command: InMonth, at: string): Deci
     }
     case 'ChangeLicence': {
       const { licence, reason } = command
-      return isDeepStrictEqual(state.licence, licence)
-        ? []
-        : [{ type: 'LicenceChanged', data: { ...base, licence, reason } }]
+      if (isDeepStrictEqual(state.licence, licence)) return []
+      return moves(state, licence, reason, at) ?? [{ type: 'LicenceChanged', data: { ...base, licence, reason } }]
     }
     case 'EndSubscription': {
       // An end of another licence than the current one is late news about a licence that was replaced.
-      if (state.ended !== undefined || licenceIdentity(state.licence) !== licenceIdentity(command.licence)) return []
+      const named = licenceIdentity(command.licence)
+      const isCurrent = [state.licence, state.moving?.licence].some((one) => one && licenceIdentity(one) === named)
+      if (state.ended !== undefined || !isCurrent) return []
       const { licence, reason } = command
       const paidUntil = monthStart(nextMonth(state.yearMonth))
       return [{ type: 'SubscriptionEnded', data: { ...base, licence, paidUntil, reason } }]
     }
-    case 'ResumeSubscription':
-      return state.ended === undefined
-        ? []
-        : [{ type: 'SubscriptionResumed', data: { ...base, licence: command.licence } }]
+    case 'ResumeSubscription': {
+      if (state.ended === undefined) return []
+      const { licence } = command
+      return (
+        moves(state, licence, 'the subscription goes on', at) ?? [
+          { type: 'SubscriptionResumed', data: { ...base, licence } },
+        ]
+      )
+    }
     case 'DeactivateCustomer':
       return state.deactivated ? [] : [{ type: 'CustomerDeactivated', data: { ...base, reason: command.reason } }]
     default:
       return command satisfies never
   }
+}
+
+/**
+ * AWS bills an hour twice that is reported by product code and by licence. So between the two a customer moves at the
+ * start of an hour: of the next one, unless this one begins at this very instant. Null where both are of one kind.
+ */
+function moves({ customerId, licence: before, moving }: CustomerState, licence: Licence, reason: string, at: string) {
+  if (before.kind === 'none' || licence.kind === 'none' || before.kind === licence.kind) return null
+  if (at.slice(14) === '00:00.000Z') return null
+  if (isDeepStrictEqual(moving?.licence, licence)) return []
+  const effectiveAt = nextHour(at)
+  const data = { customerId, occurredAt: at, licence, effectiveAt, reason }
+  return [{ type: 'LicenceChangeScheduled', data }] satisfies CustomerEvent[]
 }
 
 const deactivated = refuse('customer_deactivated', 'The customer is deactivated.')

@@ -54,6 +54,10 @@ export const monthOf = (instant: string): string => instant.slice(0, 7)
 /** First instant of a UTC month. */
 export const monthStart = (yearMonth: string): string => `${yearMonth}-01T00:00:00.000Z`
 
+/** Start of the UTC hour after the one of an instant. */
+export const nextHour = (instant: string): string =>
+  new Date(Date.parse(`${instant.slice(0, 13)}:00:00.000Z`) + 3_600_000).toISOString()
+
 /** The UTC month after `yearMonth`. */
 export function nextMonth(yearMonth: string): string {
   const [year = 0, month = 0] = yearMonth.split('-').map(Number)

@@ -1,12 +1,13 @@
 /** The customer's state: the fold of their stream. Bounded whatever the volume; plain JSON, so that it can be kept. */
 import type { CustomerEvent, DataOf, Licence, Slot } from '../events/catalogue.ts'
-import { monthOf, type Terms } from './plans.ts'
+import { licenceIdentity, monthOf, type Terms } from './plans.ts'
 
 /** Raise when the shape of CustomerState or the meaning of evolve changes: older snapshots then become invisible. */
-export const foldVersion = 1
+export const foldVersion = 2
 
 export type ApiKey = NonNullable<DataOf<'MonthlyCreditsGranted'>['keys']['primary']>
 type Scheduled = NonNullable<DataOf<'MonthlyCreditsGranted'>['scheduled']>
+type Moving = Pick<DataOf<'LicenceChangeScheduled'>, 'licence' | 'effectiveAt' | 'reason'>
 type Ended = NonNullable<DataOf<'MonthlyCreditsGranted'>['ended']>
 
 export interface CustomerState {
@@ -17,6 +18,8 @@ export interface CustomerState {
   readonly hardCap: boolean
   readonly keys: { readonly [slot in Slot]?: ApiKey | undefined }
   readonly licence: Licence
+  /** A licence that takes over at the start of the next hour. No opener repeats it: a month begins with an hour. */
+  readonly moving?: Moving | undefined
   readonly scheduled?: Scheduled | undefined
   readonly ended?: Ended | undefined
   readonly deactivated: boolean
@@ -77,13 +80,19 @@ export function evolve(before: CustomerState, event: CustomerEvent): CustomerSta
     case 'ScheduledPlanChangeCancelled':
       return { ...state, scheduled: undefined }
     case 'LicenceChanged':
-      return { ...state, licence: event.data.licence }
+      return withLicence(state, event.data.licence)
+    case 'LicenceChangeScheduled': {
+      const { licence, effectiveAt, reason } = event.data
+      return { ...state, moving: { licence, effectiveAt, reason } }
+    }
     case 'SubscriptionEnded': {
       const { licence, paidUntil, reason } = event.data
-      return { ...state, ended: { licence, paidUntil, reason } }
+      const { moving, ...others } = state
+      const endsMoving = moving !== undefined && licenceIdentity(moving.licence) === licenceIdentity(licence)
+      return { ...(endsMoving ? others : state), ended: { licence, paidUntil, reason } }
     }
     case 'SubscriptionResumed':
-      return { ...state, licence: event.data.licence, ended: undefined }
+      return { ...withLicence(state, event.data.licence), ended: undefined }
     case 'CustomerDeactivated':
       return { ...state, deactivated: true }
     case 'MonthlyCreditsGranted': {
@@ -120,6 +129,13 @@ export function evolve(before: CustomerState, event: CustomerEvent): CustomerSta
   }
 }
 
+/** What was to take over has done so, or has been overtaken by it; a new term of the old licence changes nothing. */
+function withLicence(state: CustomerState, licence: Licence): CustomerState {
+  if (state.moving !== undefined && licence.kind !== state.moving.licence.kind) return { ...state, licence }
+  const { moving: _, ...others } = state
+  return { ...others, licence }
+}
+
 function paidCalls(state: CustomerState, funding: 'credit' | 'overage', by: 1 | -1) {
   return funding === 'credit' ? { creditCalls: state.creditCalls + by } : { overageCalls: state.overageCalls + by }
 }
@@ -153,15 +169,26 @@ export function openerAt(state: CustomerState, at: string): CustomerEvent & { ty
   }
 }
 
+/**
+ * What the time brings that has come since the last event, at `at`: the opener of its month, and the licence that takes
+ * over at an hour that has begun. The first events of whatever is appended next.
+ */
+export function dueAt(state: CustomerState, at: string): CustomerEvent[] {
+  const due: CustomerEvent[] = monthOf(at) === state.yearMonth ? [] : [openerAt(state, at)]
+  const { customerId, moving, ended } = state
+  if (moving === undefined || at < moving.effectiveAt) return due
+  const data = { customerId, occurredAt: at, licence: moving.licence }
+  if (ended !== undefined) return [...due, { type: 'SubscriptionResumed', data }]
+  return [...due, { type: 'LicenceChanged', data: { ...data, reason: moving.reason } }]
+}
+
 /** The later of the clock and the stream's last instant: a clock that lags is lifted, never followed. */
 export const lifted = (state: CustomerState, now: string): string =>
   now > state.lastOccurredAt ? now : state.lastOccurredAt
 
 /** The state as it stands at `now`: in a new month with that month's credits, though its opener is not yet written. */
-export function openMonth(state: CustomerState, now: string): CustomerState {
-  const at = lifted(state, now)
-  return state.customerId === '' || monthOf(at) === state.yearMonth ? state : evolve(state, openerAt(state, at))
-}
+export const openMonth = (state: CustomerState, now: string): CustomerState =>
+  state.customerId === '' ? state : dueAt(state, lifted(state, now)).reduce(evolve, state)
 
 /** Whether calls stop at the limit: the free plan, a hard cap that is ON, or a subscription that has ended. */
 export function stopsAtLimit(state: CustomerState): boolean {

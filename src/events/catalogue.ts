@@ -65,6 +65,8 @@ const scheduledSchema = z.strictObject({
   origin: z.enum(['operator', 'marketplace']),
 })
 
+const movingSchema = z.strictObject({ licence: licenceSchema, effectiveAt: instant, reason: z.string() })
+
 const endedSchema = z.strictObject({ licence: licenceSchema, paidUntil: instant, reason: z.string() })
 
 /** The verdict as stored: the answer's `data` object in integers, so that answer and log cannot disagree. */
@@ -99,6 +101,8 @@ export const customerEventData = {
   PlanChangeScheduled: z.strictObject({ ...every, ...scheduledSchema.shape }),
   ScheduledPlanChangeCancelled: z.strictObject({ ...every, plan, effectiveMonth: yearMonth }),
   LicenceChanged: z.strictObject({ ...every, licence: licenceSchema, reason: z.string() }),
+  /** The licence takes over at the start of an hour: its calls are told to AWS by another kind of identity. */
+  LicenceChangeScheduled: z.strictObject({ ...every, ...movingSchema.shape }),
   SubscriptionEnded: z.strictObject({ ...every, ...endedSchema.shape }),
   SubscriptionResumed: z.strictObject({ ...every, licence: licenceSchema }),
   CustomerDeactivated: z.strictObject({ ...every, reason: z.string() }),
@@ -182,6 +186,7 @@ export const currentVersion: Readonly<Record<CustomerEventType, number>> = {
   PlanChangeScheduled: 1,
   ScheduledPlanChangeCancelled: 1,
   LicenceChanged: 1,
+  LicenceChangeScheduled: 1,
   SubscriptionEnded: 1,
   SubscriptionResumed: 1,
   CustomerDeactivated: 1,

@@ -30,10 +30,6 @@ export async function assign(deps: MarketplaceDeps, licenceId: string, customerI
     const state = await stateOf(deps, customerId, cause)
     if (state.customerId === '') throw new CannotAssign(`There is no customer ${customerId}.`)
     if (state.deactivated) throw new CannotAssign(`Customer ${customerId} is deactivated.`)
-    if (state.licence.kind === 'product') {
-      // AWS would bill an hour that is reported under both twice, and no command can change over between two calls.
-      throw new CannotAssign(`Customer ${customerId} is known by product code, which cannot become a licence here.`)
-    }
   }
   const holder = await reserve(deps, {
     licence: party.licence,

@@ -67,15 +67,19 @@ async function outcomeOf(
   const state = await stateOf(deps, customerId, cause)
   if (state.customerId === '') return waiting('the buyer has not finished the registration')
   const before = state.licence
-  const current = licenceIdentity(before) === licenceIdentity(party.licence)
+  const named = licenceIdentity(party.licence)
+  // One that takes over at the next hour is the customer's already; should it end before, its own end must hold.
+  const current = [before, state.moving?.licence].some((one) => one !== undefined && licenceIdentity(one) === named)
   if (!current && !(await isNewer(deps, found, before))) return handled('the customer has a newer licence by now')
   if (standing.kind === 'ended') {
-    return current ? end(deps, state, standing.reason, cause) : handled(`${standing.reason}, before it was taken up`)
+    return current
+      ? end(deps, state, party, standing.reason, cause)
+      : handled(`${standing.reason}, before it was taken up`)
   }
   if (standing.kind === 'replaced') return waiting(`${standing.reason}: waits for the licence that follows`)
 
   const contract = contractOf(entitlementsOf(await deps.readEntitlements(party), party))
-  if (contract.kind === 'over') return end(deps, state, 'AWS Marketplace: no entitlement is left', cause)
+  if (contract.kind === 'over') return end(deps, state, party, 'AWS Marketplace: no entitlement is left', cause)
   if (contract.kind === 'unclear') {
     deps.onAlarm(`AWS Marketplace entitlements are unclear: ${contract.reason}`, { customerId, ...party })
     return human(contract.reason)
@@ -125,8 +129,15 @@ async function isNewer(deps: MarketplaceDeps, holder: Holder, current: CustomerS
   return holderOfCurrent === null || holderOfCurrent.reservedAt < holder.reservedAt
 }
 
-async function end(deps: MarketplaceDeps, state: CustomerState, reason: string, cause: string): Promise<Outcome> {
-  await run(deps, state.customerId, [{ type: 'EndSubscription', licence: state.licence, reason }], cause)
+async function end(
+  deps: MarketplaceDeps,
+  { customerId, licence: current }: CustomerState,
+  { licence: named }: Party,
+  reason: string,
+  cause: string,
+): Promise<Outcome> {
+  const licence = licenceIdentity(current) === licenceIdentity(named) ? current : named
+  await run(deps, customerId, [{ type: 'EndSubscription', licence, reason }], cause)
   return handled(`ended: ${reason}`)
 }
 

@@ -159,7 +159,8 @@ function heartbeats({ meter, records }: CustomerBooks, context: SealContext): Se
   if (state.licence.kind === 'none' || state.plan === 'free' || state.ended?.licence === licence) return []
 
   const known = new Set(records.map(({ recordId }) => recordId))
-  const start = state.licence.termStart ?? state.since[licence] ?? now
+  // Also not before the customer came under it: those hours are another licence's.
+  const [start = now] = [state.licence.termStart ?? '', state.since[licence] ?? now].toSorted().slice(-1)
   const zeros: SealedData[] = []
   // The newest hour that is judged over, and back from it for as long as AWS still takes the hour.
   let hour = addHours(hourOf(addMs(completeThrough(context), -rules.graceMs)), -1)

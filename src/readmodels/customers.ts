@@ -1,6 +1,7 @@
 /** Customers as an operator or their console asks for them. */
 import type pg from 'pg'
-import { type CustomerState, hardCapHolds, openMonth } from '../commands/state.ts'
+import { monthOf } from '../commands/plans.ts'
+import { type CustomerState, foldVersion, hardCapHolds, openMonth } from '../commands/state.ts'
 import type { Licence, PlanName } from '../events/catalogue.ts'
 
 export interface Customer {
@@ -67,11 +68,15 @@ export async function listCustomers(pool: pg.Pool, now: string): Promise<Custome
   return rows.map((row) => toCustomer(row, now))
 }
 
-/** Ids of customers whose newest opened month is before `month` (`YYYY-MM`). */
-export async function customersToOpen(pool: pg.Pool, month: string): Promise<string[]> {
+/** Ids of customers for whom something begins at `now` that nobody has written: a month, or another licence. */
+export async function customersToOpen(pool: pg.Pool, now: string): Promise<string[]> {
   const { rows } = await pool.query<{ customer_id: string }>(
-    'select customer_id from readmodel.customers where month < $1 order by customer_id',
-    [month],
+    `select customer_id from readmodel.customers where month < $1
+     union
+     select customer_id from readmodel.ledger_snapshots
+     where fold_version = $3 and state -> 'moving' ->> 'effectiveAt' <= $2
+     order by customer_id`,
+    [monthOf(now), now, foldVersion],
   )
   return rows.map((row) => row.customer_id)
 }

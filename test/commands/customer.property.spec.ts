@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { freeze } from '../../src/commands/attempt.ts'
 import { type CustomerCommand, decide, isRefusal } from '../../src/commands/customer.ts'
 import { counters, evolve, initialState, openMonth } from '../../src/commands/state.ts'
-import { type CustomerEvent, planNames } from '../../src/events/catalogue.ts'
+import { type CustomerEvent, type Licence, planNames } from '../../src/events/catalogue.ts'
 import { emptyHead } from '../../src/events/chain.ts'
 import { customerId, detection, newKey, registration, uuid } from '../support/given.ts'
 import { checkStream } from '../support/invariants.ts'
@@ -12,6 +12,12 @@ const day = 24 * 3_600_000
 const start = Date.parse('2027-12-20T00:00:00.000Z') // leap year and year end lie ahead
 
 const slot = fc.constantFrom('primary' as const, 'secondary' as const)
+const licences: readonly Licence[] = [
+  { kind: 'product', productCode: 'product', customerIdentifier: 'buyer' },
+  { kind: 'licence', awsAccountId: '123456789012', licenceArn: 'arn:aws:license-manager::1:license:l-1' },
+  { kind: 'licence', awsAccountId: '123456789012', licenceArn: 'arn:aws:license-manager::1:license:l-2' },
+]
+const licence = fc.constantFrom<Licence>({ kind: 'none' }, ...licences)
 /** A command made when it is run: it may name the keys that are in the slots by then. */
 const command = fc.oneof(
   { weight: 12, arbitrary: slot.map((s) => ({ detectWith: s })) },
@@ -20,8 +26,9 @@ const command = fc.oneof(
   fc.constant<CustomerCommand>({ type: 'DisableHardCap' }),
   fc.constant<CustomerCommand>({ type: 'OpenMonth' }),
   fc.constant<CustomerCommand>({ type: 'CancelScheduledPlanChange' }),
-  fc.constant<CustomerCommand>({ type: 'EndSubscription', licence: { kind: 'none' }, reason: 'end' }),
-  fc.constant<CustomerCommand>({ type: 'ResumeSubscription', licence: { kind: 'none' } }),
+  licence.map((one): CustomerCommand => ({ type: 'EndSubscription', licence: one, reason: 'end' })),
+  licence.map((one): CustomerCommand => ({ type: 'ResumeSubscription', licence: one })),
+  fc.constantFrom(...licences).map((one): CustomerCommand => ({ type: 'ChangeLicence', licence: one, reason: 'r' })),
   slot.map((s) => ({ regenerate: s })),
   fc.tuple(fc.constantFrom(...planNames), fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined })).map(
     ([plan, monthlyLimit]): CustomerCommand => ({
@@ -36,6 +43,7 @@ const command = fc.oneof(
 )
 const clockStep = fc.oneof(
   { weight: 6, arbitrary: fc.integer({ min: -2_000, max: 5_000 }) },
+  { weight: 2, arbitrary: fc.integer({ min: 60_000, max: 70 * 60_000 }) },
   { weight: 1, arbitrary: fc.integer({ min: 5 * day, max: 40 * day }) },
 )
 
@@ -45,8 +53,9 @@ test('any history keeps invariants 2–6, and a cold start at any opener reaches
       fc.constantFrom('free' as const, 'starter' as const, 'standard' as const),
       fc.integer({ min: 1, max: 6 }),
       fc.boolean(),
+      licence,
       fc.array(fc.tuple(clockStep, command), { maxLength: 60 }),
-      (plan, monthlyLimit, hardCap, steps) => {
+      (plan, monthlyLimit, hardCap, first, steps) => {
         let now = start
         let state = initialState
         const events: CustomerEvent[] = []
@@ -64,7 +73,7 @@ test('any history keeps invariants 2–6, and a cold start at any opener reaches
             events.push(event)
           }
         }
-        run(registration({ plan, monthlyLimit, hardCap }))
+        run(registration({ plan, monthlyLimit, hardCap, licence: first }))
         for (const [step, choice] of steps) {
           now += step
           if ('detectWith' in choice) {

@@ -288,6 +288,98 @@ describe('keys and subscriptions', () => {
       .when({ type: 'EndSubscription', licence: other, reason: 'x' }, later)
       .records()
   })
+  describe('from a product code to a licence', () => {
+    const legacy = { kind: 'product', productCode: 'product', customerIdentifier: 'buyer' } as const
+    const licence = { kind: 'licence', awsAccountId: '123', licenceArn: 'arn:aws:lm:1' } as const
+    const move = { type: 'ChangeLicence', licence, reason: 'renewed' } as const
+    const end = { type: 'EndSubscription', licence: legacy, reason: 'cancelled' } as const
+    const registered = [may, registration({ licence: legacy, monthlyLimit: 1 })] as const
+    const at = (time: string) => `2026-05-04T${time}Z`
+    const bucket = (name: string, hour: string) => ({
+      type: 'DetectionSucceeded' as const,
+      data: { bucketKey: `${customerId}|${name}|standard_over|2026-05-04T${hour}Z` },
+    })
+
+    test('a customer moves at the start of an hour, before its first call and after the last of the one before', () => {
+      const moving = given(history(registered))
+        .when(move, at('12:20:00.000'))
+        .records({ type: 'LicenceChangeScheduled', data: { licence, effectiveAt: at('13:00:00.000') } })
+      given(moving).when(move, at('12:21:00.000')).records()
+      const last = given(moving).when(detection(), at('12:59:59.999')).records(bucket('product/buyer', '12'))
+      const taken = given(last)
+        .when(detection(), at('13:00:00.000'))
+        .records({ type: 'LicenceChanged', data: { licence, reason: 'renewed' } }, bucket('arn:aws:lm:1', '13'))
+      given(taken).when(detection(), at('13:00:00.000')).records(bucket('arn:aws:lm:1', '13'))
+    })
+    test('at the very start of an hour at once; and by any command that writes, or when somebody only asks for it', () => {
+      given(history(registered)).when(move, at('13:00:00.000')).records({ type: 'LicenceChanged' })
+      const moving = history(registered, [at('12:20:00.000'), move])
+      expect(openMonth(moving, at('13:00:00.000')).licence).toEqual(licence)
+      for (const command of [move, { type: 'OpenMonth' }] as const) {
+        given(moving).when(command, at('13:10:00.000')).records({ type: 'LicenceChanged' })
+      }
+      given(moving).when({ type: 'Observe' }, at('13:10:00.000')).records()
+      given(moving)
+        .when({ type: 'FenceAttempt', firstEventId: uuid() }, at('13:10:00.000'))
+        .records({ type: 'LicenceChanged' }, { type: 'AttemptFenced' })
+    })
+    test('at the end of a month behind the opener, which does not know of it', () => {
+      const moving = history(registered, ['2026-05-31T23:30:00.000Z', move])
+      const moved = given(moving)
+        .when(detection(), june)
+        .records(
+          { type: 'MonthlyCreditsGranted', data: { licence: legacy } },
+          { type: 'LicenceChanged' },
+          {
+            type: 'DetectionSucceeded',
+          },
+        )
+      expect(moved.moving).toBeUndefined()
+    })
+    test('a new term of the old licence changes nothing of it, another licence takes its place', () => {
+      const moving = history(registered, [at('12:20:00.000'), move])
+      const term = { ...legacy, termEnd: '2026-07-01T00:00:00.000Z' }
+      const after = given(moving)
+        .when({ type: 'ChangeLicence', licence: term, reason: 'term' }, at('12:21:00.000'))
+        .records({ type: 'LicenceChanged', data: { licence: term } })
+      expect(after.moving?.licence).toEqual(licence)
+      const other = { ...licence, licenceArn: 'arn:aws:lm:2' }
+      const replaced = given(after)
+        .when({ ...move, licence: other }, at('12:22:00.000'))
+        .records({ type: 'LicenceChangeScheduled', data: { licence: other } })
+      given(replaced)
+        .when({ type: 'OpenMonth' }, at('13:00:00.000'))
+        .records({ type: 'LicenceChanged', data: { licence: other } })
+    })
+    test('the old subscription ends meanwhile: no overage until the hour is over, then service goes on', () => {
+      const ended = history(
+        registered,
+        [at('12:01:00.000'), detection()],
+        [at('12:20:00.000'), move],
+        [at('12:30:00.000'), end],
+      )
+      given(ended).when(detection(), at('12:40:00.000')).refused('quota_exceeded')
+      given(ended)
+        .when(detection(), at('13:00:00.000'))
+        .records({ type: 'SubscriptionResumed', data: { licence } }, bucket('arn:aws:lm:1', '13'))
+    })
+    test('the new licence ends before it has taken over: nothing takes over', () => {
+      const moving = history(registered, [at('12:20:00.000'), move])
+      const ended = given(moving)
+        .when({ ...end, licence }, at('12:30:00.000'))
+        .records({ type: 'SubscriptionEnded', data: { licence } })
+      given(ended).when({ type: 'OpenMonth' }, at('13:00:00.000')).records()
+    })
+    test('an ended subscription that goes on under a licence does so at the start of an hour', () => {
+      const ended = history(registered, [at('12:10:00.000'), end])
+      const moving = given(ended)
+        .when({ type: 'ResumeSubscription', licence }, at('12:20:00.000'))
+        .records({ type: 'LicenceChangeScheduled', data: { licence, effectiveAt: at('13:00:00.000') } })
+      given(moving)
+        .when({ type: 'ResumeSubscription', licence }, at('13:10:00.000'))
+        .records({ type: 'SubscriptionResumed' })
+    })
+  })
   test('after an end, paid credits last the month, then keys are invalid until the subscription resumes', () => {
     const ended = history(
       [may, registration()],

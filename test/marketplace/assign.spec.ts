@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { assign, CannotAssign, retryMessage } from '../../src/marketplace/assign.ts'
 import { countMessages, listMessages, listUndecided } from '../../src/marketplace/messages.ts'
+import { registration } from '../support/given.ts'
 import { accountId, agreementEvent, licenceArn, licenceEvent } from './said.ts'
 import { createWorld } from './world.ts'
 
@@ -12,7 +13,7 @@ async function givenUndecided() {
   const world = await createWorld()
   world.entitled({ licence: 1 }, { licence: 2 }, { licence: 3, plan: 'business' })
   const [first, second] = [await world.register(1), await world.register(2)]
-  world.setClock('2026-06-20T00:00:00.000Z')
+  world.setClock('2026-06-20T00:10:00.000Z')
   await world.deliver(licenceEvent('Updated', licenceArn(3), { agreement: 'agmt-3' }))
   await world.deliver(agreementEvent('Created', { intent: 'RENEW' }, { agreement: 'agmt-3' }))
   return { ...world, first, second }
@@ -30,6 +31,25 @@ describe('a licence that waits for a decision', () => {
     expect(world.reservationsOf(licence(3))).toMatchObject([{ metadata: { actor: 'operator' } }])
     expect(await listUndecided(world.database.pool)).toEqual([])
     expect(await countMessages(world.database.pool)).toMatchObject({ human: 0, handled: 2 })
+  })
+  test('is given to a customer of an older listing, who goes on with it from the next hour on', async () => {
+    const world = await givenUndecided()
+    const legacy = { kind: 'product', productCode: 'product', customerIdentifier: 'buyer' } as const
+    const customerId = '33333333-3333-4333-8333-333333333333'
+    await world.command(customerId, registration({ customerId, licence: legacy }))
+    await assign(world.deps, licenceArn(3), customerId)
+    expect(world.stateOf(customerId)).toMatchObject({
+      licence: legacy,
+      moving: { licence: licence(3), effectiveAt: '2026-06-20T01:00:00.000Z' },
+    })
+    // News of the licence meanwhile change nothing; the hour does.
+    await world.deliver(licenceEvent('Updated', licenceArn(3), { agreement: 'agmt-3', requestId: 'again' }))
+    expect(world.stateOf(customerId).licence).toEqual(legacy)
+    world.setClock('2026-06-20T01:00:00.000Z')
+    await world.command(customerId, { type: 'OpenMonth' })
+    expect(world.stateOf(customerId).licence).toMatchObject(licence(3))
+    expect(world.stateOf(customerId).moving).toBeUndefined()
+    expect(world.typesOf(customerId).slice(-2)).toEqual(['LicenceChangeScheduled', 'LicenceChanged'])
   })
   test('is given to a new customer, whom the buyer’s next registration finds', async () => {
     const world = await givenUndecided()

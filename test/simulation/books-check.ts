@@ -141,6 +141,13 @@ function checkCustomer(
     if (month < running && closes.length !== 1) found.push(`${at}: closed ${closes.length} times`)
   }
   for (const { seal } of records.values()) checkRecord(seal, overage, voids, found)
+  const identities = new Map<string, string>()
+  for (const { seal } of records.values()) {
+    if (seal.identity.kind === 'none' || seal.submission === 'no_hour_left') continue
+    const known = identities.get(seal.hour) ?? seal.identity.kind
+    if (known !== seal.identity.kind) found.push(`${customerId}: ${seal.hour} is told by product code and by licence`)
+    identities.set(seal.hour, known)
+  }
   const noted = new Set(adjustments.map(({ revision }) => revision))
   if (noted.size !== adjustments.length) found.push(`${customerId}: an adjustment was noted twice`)
 }

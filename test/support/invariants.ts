@@ -23,6 +23,8 @@ export function checkStream(stream: readonly StoredEvent[]): Bill {
   let cap = false
   let ended = false
   let credit = 0
+  /** UTC hour → how its calls are told to AWS. */
+  const identities = new Map<string, string>()
   const valid = new Map<string, { keyId: string; expiresAt: string | undefined }>()
   for (const stored of stream) {
     expect(chainFault(head, stored), `revision ${stored.revision}`).toBeNull()
@@ -69,7 +71,13 @@ export function checkStream(stream: readonly StoredEvent[]): Bill {
         ended = false
         break
       case 'DetectionSucceeded': {
-        const { detectionId, keyId } = event.data
+        const { detectionId, keyId, bucketKey } = event.data
+        const [, licence = '', , hour = ''] = bucketKey.split('|')
+        const kind = licence.startsWith('arn:') ? 'licence' : 'product'
+        if (licence !== 'none') {
+          expect(identities.get(hour) ?? kind, 'no hour is told to AWS by product code and by licence').toBe(kind)
+          identities.set(hour, kind)
+        }
         sequence += 1
         expect(event.data.sequence, 'sequence is 1..n without gap (2)').toBe(sequence)
         expect(event.data.yearMonth, 'a call is billed in the month it happened (6)').toBe(month)

@@ -31,6 +31,8 @@ export function eventText({ type, data }: CustomerEvent): string {
       return `Change to ${planText(data.plan)} in ${monthText(data.effectiveMonth)} cancelled`
     case 'LicenceChanged':
       return 'AWS Marketplace licence changed'
+    case 'LicenceChangeScheduled':
+      return `Another AWS Marketplace licence takes over at ${data.effectiveAt.slice(11, 16)} UTC`
     case 'SubscriptionEnded':
       return `Subscription ended, credits usable until ${dayText(new Date(Date.parse(data.paidUntil) - 1).toISOString())}`
     case 'SubscriptionResumed':
