@@ -1,0 +1,180 @@
+"""
+The whole training, `npm run train`: boxes, views, cross-validation, the final network, its export, figures and card.
+
+Every step leaves files in WORK and is skipped when they are there: an interrupted run goes on where it stopped.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import card
+import data
+import evaluate
+import views
+from export import combine, export
+from settings import DATA, FOLDS, IMITATION, JOBS, ROOT, SEED, STEPS, TEACHERS, WORK
+
+MODEL = "own_liveness"
+# Chosen by the out-of-fold scores, see models/README.md: the imitated teachers' share of the shipped logit, and the
+# BPCER that is put at 0.15.
+IMITATED_SHARE = 0.3
+TARGET_BPCER = 0.05
+HERE = ROOT / "models/training"
+
+
+def main() -> None:
+    WORK.mkdir(parents=True, exist_ok=True)
+    if not (WORK / "boxes.json").exists():
+        say("Boxes of the product's detectors")
+        env = {**os.environ, "MODELS_DIR": str(TEACHERS)}
+        script = str(HERE / "boxes.ts")
+        subprocess.run(["npx", "tsx", script, str(DATA), str(WORK / "boxes.json")], check=True, cwd=ROOT, env=env)
+    pictures = data.load()
+    sources = data.folds(pictures)
+    say(f"{len(pictures)} pictures of {len(sources)} sources in {DATA}")
+    refuse_leftovers(pictures)
+    views.prepare(pictures)
+    evaluate.clean(pictures)
+    say("Cross-validation and final training")
+    seeds = [SEED, SEED + 1] if any(p.group == "val" for p in pictures) else []
+    run([(f"fold{i}", SEED) for i in range(FOLDS)] + [("final", SEED)] + [("train", seed) for seed in seeds])
+    say("Figures")
+    held_out = out_of_fold(pictures, sources)
+    threshold = choose_threshold(pictures, held_out[:, 1])
+    figures = {
+        "pictures": {"live": sum(not p.spoof for p in pictures), "spoof": sum(p.spoof for p in pictures)},
+        "folds": [sorted(s for s, fold in sources.items() if fold == i) for i in range(FOLDS)],
+        "threshold": {"logit": threshold, "probability": float(1 / (1 + np.exp(-threshold)))},
+        "heldOut": {
+            "blazeface": figures_of(pictures, held_out[:, 1], threshold),
+            "yunet": figures_of(pictures, held_out[:, 0], threshold),
+        },
+        "seeds": {str(seed): validation(pictures, seed, threshold) for seed in seeds},
+    }
+    logits = {p.path: {"yunet": float(a), "blazeface": float(b)} for p, (a, b) in zip(pictures, held_out, strict=True)}
+    (WORK / "out-of-fold.json").write_text(json.dumps(logits))
+    entry = export(WORK / f"final-{SEED}.pt", imitated_share(), ROOT / "models" / f"{MODEL}.onnx")
+    (HERE / "figures.json").write_text(json.dumps(rounded(figures), indent=1) + "\n")
+    card.write(rounded(figures))
+    enter(entry, figures["threshold"]["probability"])
+    say(f"models/{MODEL}.onnx, models/manifest.json, models/README.md and models/training/figures.json are written")
+
+
+def refuse_leftovers(pictures: list[data.Picture]) -> None:
+    """Views and networks of other settings or pictures would be taken for finished work."""
+    told = [(HERE / "settings.py").read_text(), STEPS, IMITATION, SEED, views.FILES, [p.path for p in pictures]]
+    now = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    stamp = WORK / "stamp"
+    if stamp.exists() and stamp.read_text() != now:
+        raise SystemExit(f"Settings or pictures have changed: delete {WORK} or name another folder in TRAIN_DIR")
+    stamp.write_text(now)
+
+
+def run(jobs: list[tuple[str, int]]) -> None:
+    """Trainings, JOBS at a time, one thread each: two of one thread are done sooner than one after the other of two."""
+    waiting, running = [job for job in jobs if not (WORK / f"{job[0]}-{job[1]}.pt").exists()], []
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    try:
+        while waiting or running:
+            while waiting and len(running) < JOBS:
+                name, seed = waiting.pop(0)
+                running.append(subprocess.Popen([sys.executable, str(HERE / "train.py"), name, str(seed)], env=env))
+            time.sleep(0.5)
+            for process in [p for p in running if p.poll() is not None]:
+                running.remove(process)
+                if process.returncode:
+                    raise SystemExit(f"A training ended with {process.returncode}; start again to go on")
+    finally:
+        for process in running:
+            process.terminate()
+
+
+def out_of_fold(pictures: list[data.Picture], sources: dict[str, int], seed: int = SEED) -> np.ndarray:
+    """Logits (pictures × boxes) of every picture by the network that never saw its source."""
+    logits = np.full((len(pictures), 2), np.nan)
+    for fold in range(FOLDS):
+        wanted = np.array([i for i, p in enumerate(pictures) if sources[p.source] == fold])
+        scores = evaluate.score(WORK / f"fold{fold}-{seed}.pt", pictures, wanted)
+        logits[wanted] = shipped(scores)
+    return logits
+
+
+def shipped(scores: np.ndarray) -> np.ndarray:
+    return combine(scores[..., 0], scores[..., -len(views.TEACHER_INPUTS) :], imitated_share())
+
+
+def imitated_share() -> float:
+    """Without teachers nothing was imitated."""
+    return IMITATED_SHARE if views.FILES and IMITATION else 0.0
+
+
+def choose_threshold(pictures: list[data.Picture], logits: np.ndarray) -> float:
+    """
+    The logit that becomes 0.15: where the mean over sources of BPCER, whole frames only and each source counted once,
+    is TARGET_BPCER out of fold.
+    """
+    groups: dict[str, list[float]] = {}
+    for picture, logit in zip(pictures, logits, strict=True):
+        if not picture.spoof and picture.frame == "full":
+            groups.setdefault(picture.source, []).append(logit)
+    judged = [np.array(g) for g in groups.values() if len(g) >= 5]
+    candidates = np.linspace(-4, 4, 801)
+    means = np.array([np.mean([(g >= t).mean() for g in judged]) for t in candidates])
+    return float(candidates[np.argmax(means <= TARGET_BPCER)])
+
+
+def figures_of(pictures: list[data.Picture], logits: np.ndarray, threshold: float) -> dict:
+    rows = evaluate.per_source(pictures, logits, threshold)
+    return {"sources": rows, **{frame: evaluate.summary(rows, frame) for frame in ("whole", "crop", "mixed")}}
+
+
+def validation(pictures: list[data.Picture], seed: int, threshold: float) -> dict:
+    """Group val by a network that saw only group train: pooled over whole frames, and the mean over sources."""
+    wanted = np.array([i for i, p in enumerate(pictures) if p.group == "val"])
+    logits = np.full(len(pictures), np.nan)
+    logits[wanted] = shipped(evaluate.score(WORK / f"train-{seed}.pt", pictures, wanted))[:, 1]
+    whole = [i for i in wanted if pictures[i].frame in ("full", "portrait")]
+    live = np.array([logits[i] for i in whole if not pictures[i].spoof])
+    spoof = np.array([logits[i] for i in whole if pictures[i].spoof])
+    rows = evaluate.per_source(pictures, logits, threshold)
+    return {
+        "auc": evaluate.auc(live, spoof),
+        "whole": evaluate.summary(rows, "whole"),
+        "crop": evaluate.summary(rows, "crop"),
+    }
+
+
+def enter(entry: dict, operating_point: float) -> None:
+    """The classifier and the operating point of set `own` in the manifest."""
+    path = ROOT / "models/manifest.json"
+    manifest = json.loads(path.read_text())
+    described = "Trained here from random initialisation on the face with its surroundings at three scales"
+    head = {key: entry.pop(key) for key in ("kind", "file", "sha256", "bytes")}
+    origin = {"description": described, "upstream": {"training": "models/training"}, "licence": "see models/README.md"}
+    manifest["models"][MODEL] = {**head, **origin, **entry}
+    if "own" in manifest["sets"]:
+        manifest["sets"]["own"]["classifiers"] = [MODEL]
+        manifest["sets"]["own"]["calibration"] = [[0, 0], [round(operating_point, 4), 0.15], [1, 1]]
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def rounded(value):
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return [rounded(inner) for inner in value] if isinstance(value, list) else value
+
+
+def say(text: str) -> None:
+    print(f"== {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
