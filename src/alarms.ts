@@ -27,6 +27,7 @@ export const alarmNames = [
   'metering_watermark',
   'projections',
   'relay',
+  'secrets',
   'undeliverable',
 ] as const
 

@@ -2,6 +2,7 @@
 /** The `liveness` command. Exit code 0 only on success; errors are sentences on stderr. */
 import { Command } from 'commander'
 import { addAuditCommands } from './cli/audit.ts'
+import { addBackupCommands } from './cli/backup.ts'
 import { addConfigCommand } from './cli/config.ts'
 import { addCustomerCommands } from './cli/customer.ts'
 import { addDemoCommand } from './cli/demo.ts'
@@ -13,6 +14,7 @@ import { addMeteringCommands } from './cli/metering.ts'
 import { addMigrateCommand } from './cli/migrate.ts'
 import { addModelCommands } from './cli/models.ts'
 import { addProjectionCommands } from './cli/projections.ts'
+import { addSecretsCommands } from './cli/secrets.ts'
 import { addStartCommand } from './cli/start.ts'
 import { addUsageCommand } from './cli/usage.ts'
 import { version } from './version.ts'
@@ -33,7 +35,9 @@ addProjectionCommands(program)
 addMeteringCommands(program)
 addMarketplaceCommands(program)
 addAuditCommands(program)
+addBackupCommands(program)
 addMigrateCommand(program)
+addSecretsCommands(program)
 addModelCommands(program)
 addEvaluateCommand(program)
 addConfigCommand(program)

@@ -135,6 +135,11 @@ const settings = {
     'Kafka; not set: metering reads the event store directly',
   ),
   KAFKA_TLS: withDefault(onOff, 'off', 'on or off', 'TLS to the brokers'),
+  KAFKA_TLS_CA: optional(
+    text.regex(/-----BEGIN CERTIFICATE-----/),
+    'certificates as PEM (KAFKA_TLS_CA_FILE reads a file)',
+    "Authority that signed the brokers' certificates; not set: those that Node trusts",
+  ),
   KAFKA_SASL_MECHANISM: optional(
     z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
     'plain, scram-sha-256 or scram-sha-512',
@@ -163,6 +168,12 @@ const settings = {
     secretKey,
     '32 random bytes as Base64 (openssl rand -base64 32)',
     'Key of the HMACs over idempotency keys, and of encrypted secrets; generated into DATA_DIR on embedded defaults',
+    'whole',
+  ),
+  SECRETS_KEY_PREVIOUS: optional(
+    secretKey,
+    '32 bytes as Base64: the SECRETS_KEY of before',
+    'While SECRETS_KEY is being changed: the one before it, which is accepted too',
     'whole',
   ),
   AUDIT_SIGNING_KEY: optional(

@@ -9,8 +9,10 @@ import { marketplacePages, openMarketplace } from './app/marketplace.ts'
 import { startMeteringRoles } from './app/metering.ts'
 import { listenForOperators, watchOver } from './app/operations.ts'
 import { prepareDatabaseWhenThere } from './app/prepare.ts'
+import { naming, refuseWrongAddresses } from './app/refusals.ts'
 import { chooseRoles } from './app/roles.ts'
-import { checkSecretsKey, refuseMissingSecrets, secretsOf } from './app/secrets.ts'
+import { refuseMissingSecrets, secretsOf } from './app/secrets.ts'
+import { keepKeys } from './app/secrets-keys.ts'
 import { startStack } from './app/stack.ts'
 import { type Clocks, openSystem, type System } from './app/system.ts'
 import { ConfigError, type LoadedConfig, type Role } from './config.ts'
@@ -77,17 +79,22 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
   try {
     const stack = await startStack(config, log)
     undo.push(['the servers', () => stack.stop()])
-    const { secretsKey, auditSigningKey } = await secretsOf(config)
-    await prepareDatabaseWhenThere(stack.databaseUrl, log, signal)
+    const { secretsKeys: given, auditSigningKey } = await secretsOf(config)
+    await naming('DATABASE_URL', prepareDatabaseWhenThere(stack.databaseUrl, log, signal))
     const system = await openSystem({ ...stack, ...options, log })
     undo.push(['connections', () => system.close()])
-    await checkSecretsKey(system.pool, secretsKey)
 
     let stopped: string | undefined
     let fail = (_: Error) => {}
     const failed = new Promise<Error>((resolve) => {
       fail = resolve
     })
+    const kept = await keepKeys(system.pool, given, (error) => {
+      log.fatal({ err: error, alarm: 'secrets' }, error.message)
+      fail(error)
+    })
+    undo.push(['secrets', () => kept.stop()])
+    const { keys: secretsKeys } = kept
     const runner = roles.includes('projections')
       ? startProjections({
           pool: system.pool,
@@ -106,6 +113,7 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
     undo.push(['ledgers', () => system.ledgers.drained()])
     const mail = openMail(config, log)
     undo.push(['mail', async () => mail.close()])
+    await refuseWrongAddresses(config, system.store, mail)
     const leaders = startLeaders({ system, mail, publicUrl: publicUrlOf(config), log: logOf('housekeeping') })
     undo.push(['leaders', () => leaders.stop()])
     if (roles.includes('metering')) {
@@ -146,15 +154,15 @@ export async function startApp({ config }: LoadedConfig, options: AppOptions): P
         config,
         system,
         mail,
-        secretsKey,
+        secretsKeys,
         auditSigningKey,
         eventStoreUrl: stack.eventStoreUrl,
         log: logOf('api'),
       })
       undo.push(['console', () => pages.close()])
-      const landing = marketplacePages({ config, system, marketplace, mail, secretsKey })
+      const landing = marketplacePages({ config, system, marketplace, mail, secretsKeys })
       watched = watch(inference)
-      const parts = { config, system, inference, watched, hmacKey: secretsKey, log: logOf('api') }
+      const parts = { config, system, inference, watched, secretsKeys, log: logOf('api') }
       const http = await buildServer(httpDependencies({ ...parts, console: pages.deps, marketplace: landing }))
       undo.push(['HTTP', () => http.drainAndClose()])
       await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {

@@ -120,8 +120,8 @@ describe('secrets', () => {
     const { config } = load({ DATA_DIR: folder })
     const first = await secretsOf(config)
     const again = await secretsOf(config)
-    expect(first.secretsKey).toHaveLength(32)
-    expect(again.secretsKey.equals(first.secretsKey)).toBe(true)
+    expect(first.secretsKeys.map((key) => key.length)).toEqual([32])
+    expect(again.secretsKeys).toEqual(first.secretsKeys)
     expect(again.auditSigningKey.equals(first.auditSigningKey)).toBe(true)
     for (const name of ['secrets.key', 'audit-signing.key']) {
       expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600)
@@ -134,7 +134,7 @@ describe('secrets', () => {
       `SECRETS_KEY and AUDIT_SIGNING_KEY must be set when ${name} is`,
     )
     const given = load({ [name]: url, SECRETS_KEY: key32, AUDIT_SIGNING_KEY: pem }).config
-    expect((await secretsOf(given)).secretsKey).toHaveLength(32)
+    expect((await secretsOf(given)).secretsKeys[0]).toHaveLength(32)
   })
 })
 

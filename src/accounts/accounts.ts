@@ -8,7 +8,7 @@ import { createLockout } from './lockout.ts'
 import { account, changePassword, issueFirstKeys, replaceRecoveryCodes, setAlerts } from './own.ts'
 import type { Passwords } from './passwords.ts'
 import { type NewPassword, requestReset, reset } from './reset.ts'
-import { createSeal, deriveKey } from './seal.ts'
+import { createSeal, deriveKeys, type SecretsKeys } from './seal.ts'
 import { verifyTotp } from './second-factor.ts'
 import { createSessions } from './sessions.ts'
 import { type Credentials, signIn } from './sign-in.ts'
@@ -18,8 +18,7 @@ export interface AccountsOptions {
   readonly pool: pg.Pool
   readonly passwords: Passwords
   readonly mail: Pick<Mail, 'send'>
-  /** 32 bytes. */
-  readonly secretsKey: Buffer
+  readonly secretsKeys: SecretsKeys
   /** Address the outside world uses, without a slash at its end: links in letters begin with it. */
   readonly publicUrl: string
   readonly log: { warn(facts: { readonly err: unknown }, message: string): void }
@@ -30,7 +29,15 @@ export interface AccountsOptions {
 export type Accounts = ReturnType<typeof createAccounts>
 
 /** The functions throw PasswordsBusy, and what Postgres throws; every other end is in what they return. */
-export function createAccounts({ pool, passwords, mail, secretsKey, publicUrl, log, now = Date.now }: AccountsOptions) {
+export function createAccounts({
+  pool,
+  passwords,
+  mail,
+  secretsKeys,
+  publicUrl,
+  log,
+  now = Date.now,
+}: AccountsOptions) {
   const underWay = new Set<Promise<void>>()
   function later(work: () => Promise<void>): void {
     const running = work()
@@ -41,9 +48,9 @@ export function createAccounts({ pool, passwords, mail, secretsKey, publicUrl, l
   const parts: Parts = {
     pool,
     passwords,
-    seal: createSeal([secretsKey]),
+    seal: createSeal(secretsKeys),
     lockout: createLockout(pool),
-    codeKey: deriveKey(secretsKey, 'codes sent by mail'),
+    codeKeys: () => deriveKeys(secretsKeys, 'codes sent by mail'),
     now,
     publicUrl,
     later,

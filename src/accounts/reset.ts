@@ -24,9 +24,11 @@ export async function requestReset(parts: Parts, email: string, from: string): P
   return { kind: 'ok' }
 }
 
-async function sendCode({ pool, codeKey, post }: Parts, email: string): Promise<void> {
+async function sendCode({ pool, codeKeys, post }: Parts, email: string): Promise<void> {
   const code = makeMailCode()
   const emailHash = hashEmail(email)
+  const [codeKey] = codeKeys()
+  if (codeKey === undefined) throw new Error('there is no key for codes')
   const { rows } = await pool.query<{ accountId: string; email: string }>(
     `select account_id as "accountId", email from accounts
       where lower(email) = lower($1) and activated_at is not null`,
@@ -54,7 +56,7 @@ export interface NewPassword {
 
 /** Sets the password and ends all sessions. The second factor stays as it is. */
 export async function reset(
-  { pool, passwords, lockout, codeKey, post, publicUrl }: Parts,
+  { pool, passwords, lockout, codeKeys, post, publicUrl }: Parts,
   { email, code, password, from }: NewPassword,
 ): Promise<{ kind: 'ok' } | Wrong | Locked | Weak> {
   const address = subjects.address(from)
@@ -69,8 +71,9 @@ export async function reset(
     [emailHash, attemptsOfACode],
   )
   const [found] = rows
-  const entered = mac(codeKey, emailHash, codeDigits(code) ?? '')
-  const accountId = found !== undefined && timingSafeEqual(found.hmac, entered) ? found.accountId : null
+  const entered = codeKeys().map((key) => mac(key, emailHash, codeDigits(code) ?? ''))
+  const isRight = found !== undefined && entered.some((hmac) => timingSafeEqual(found.hmac, hmac))
+  const accountId = isRight ? found.accountId : null
   if (found === undefined || accountId === null) {
     await lockout.attempt(address, fromAddress)
     return wrong

@@ -6,8 +6,22 @@ export function deriveKey(secretsKey: Buffer, purpose: string): Buffer {
   return Buffer.from(hkdfSync('sha256', secretsKey, '', purpose, 32))
 }
 
+/**
+ * SECRETS_KEY and, while it is being changed, the other one: 32 bytes each. The first writes, all are accepted. The
+ * order may change while the program runs, so whoever uses them looks each time.
+ */
+export type SecretsKeys = readonly Buffer[]
+
+/** The key of one purpose from each of them, in their order. */
+export const deriveKeys = (secretsKeys: SecretsKeys, purpose: string): Buffer[] =>
+  secretsKeys.map((secretsKey) => deriveKey(secretsKey, purpose))
+
 /** Names a key without telling it: the first 8 hex characters of SHA-256 over it. */
 const keyIdOf = (key: Buffer): string => createHash('sha256').update(key).digest('hex').slice(0, 8)
+
+const sealPurpose = 'secrets of authenticators'
+/** What everything begins with that was sealed under a key. */
+export const sealPrefix = (secretsKey: Buffer): string => `v1.${keyIdOf(deriveKey(secretsKey, sealPurpose))}.`
 
 const nonceBytes = 12
 const tagBytes = 16
@@ -26,17 +40,14 @@ export interface Seal {
 
 /**
  * AES-256-GCM. The key's id stands in what is sealed, so that a new SECRETS_KEY can be introduced beside the old one:
- * pass `[new, old]` here; the first seals, all unseal.
+ * the first of the keys seals, all unseal.
  */
-export function createSeal(secretsKeys: readonly Buffer[]): Seal {
-  const keys = secretsKeys.map((secretsKey) => {
-    const key = deriveKey(secretsKey, 'secrets of authenticators')
-    return { id: keyIdOf(key), key }
-  })
-  const [first] = keys
-  if (first === undefined) throw new Error('a seal needs a key')
+export function createSeal(secretsKeys: SecretsKeys): Seal {
+  const keys = () => deriveKeys(secretsKeys, sealPurpose).map((key) => ({ id: keyIdOf(key), key }))
   return {
     seal(plain, owner) {
+      const [first] = keys()
+      if (first === undefined) throw new Error('a seal needs a key')
       const nonce = randomBytes(nonceBytes)
       const cipher = createCipheriv('aes-256-gcm', first.key, nonce).setAAD(Buffer.from(owner))
       const bytes = Buffer.concat([nonce, cipher.update(plain, 'utf8'), cipher.final(), cipher.getAuthTag()])
@@ -44,7 +55,7 @@ export function createSeal(secretsKeys: readonly Buffer[]): Seal {
     },
     unseal(sealed, owner) {
       const [version, keyId, content = ''] = sealed.split('.')
-      const key = keys.find(({ id }) => id === keyId)
+      const key = keys().find(({ id }) => id === keyId)
       if (version !== 'v1' || key === undefined) throw new CannotUnseal(`sealed with the unknown key ${keyId}`)
       const bytes = Buffer.from(content, 'base64url')
       try {

@@ -56,8 +56,8 @@ export interface Parts {
   readonly passwords: Passwords
   readonly seal: Seal
   readonly lockout: Lockout
-  /** Key of the HMACs over codes sent by mail. */
-  readonly codeKey: Buffer
+  /** Keys of the HMACs over codes sent by mail: the first writes, all are accepted. */
+  readonly codeKeys: () => readonly Buffer[]
   /** Milliseconds since the epoch: which codes of an authenticator are good. */
   readonly now: () => number
   readonly publicUrl: string

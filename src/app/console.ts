@@ -1,9 +1,11 @@
 /** The console's side of the program: accounts, mail, and the questions its pages ask. */
+
 import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { createAccounts } from '../accounts/accounts.ts'
 import { createPasswords } from '../accounts/passwords.ts'
+import type { SecretsKeys } from '../accounts/seal.ts'
 import { exportApart } from '../audit/export-apart.ts'
 import type { Config } from '../config.ts'
 import type { ConsoleDependencies } from '../http/console/context.ts'
@@ -33,18 +35,18 @@ export interface ConsoleParts {
   readonly config: Config
   readonly system: System
   readonly mail: Mail
-  readonly secretsKey: Buffer
+  readonly secretsKeys: SecretsKeys
   readonly auditSigningKey: KeyObject
   readonly eventStoreUrl: string
   readonly log: Logger
 }
 
 export function openConsole(parts: ConsoleParts): Console {
-  const { config, system, mail, secretsKey, log } = parts
+  const { config, system, mail, secretsKeys, log } = parts
   const { pool, store, ledgers, freshness, clock } = system
   const publicUrl = publicUrlOf(config)
   const passwords = createPasswords()
-  const accounts = createAccounts({ pool, passwords, mail, secretsKey, publicUrl, log })
+  const accounts = createAccounts({ pool, passwords, mail, secretsKeys, publicUrl, log })
   return {
     deps: {
       version,
@@ -54,7 +56,7 @@ export function openConsole(parts: ConsoleParts): Console {
       shows: (customerId, revision) => freshness.waitFor(customerId, revision),
       isUnavailable: (error) => isUnavailable(error) || error instanceof NotFreshYet,
       clock,
-      secretsKey,
+      secretsKeys,
       reads: consoleReads(pool, store),
       bundle: bundles(parts),
       metering: { submitted: config.METERING_SUBMIT, graceSeconds: config.METERING_GRACE },

@@ -1,5 +1,7 @@
 /** Gives the HTTP side what it asks for. */
+
 import type { Logger } from 'pino'
+import type { SecretsKeys } from '../accounts/seal.ts'
 import type { Config } from '../config.ts'
 import { customerStream } from '../events/catalogue.ts'
 import { parseCustomerEvent } from '../events/parse.ts'
@@ -25,21 +27,21 @@ export interface HttpParts {
   readonly system: System
   readonly inference: Inference
   readonly watched: Watched
-  readonly hmacKey: Buffer
+  readonly secretsKeys: SecretsKeys
   readonly log: Logger
   readonly console: Dependencies['console']
   readonly marketplace: Dependencies['marketplace']
 }
 
 export function httpDependencies(parts: HttpParts): Dependencies {
-  const { config, system, inference, watched, hmacKey, log } = parts
+  const { config, system, inference, watched, secretsKeys, log } = parts
   const { pool, store, ledgers, clock, freshness } = system
   return {
     version,
     ledgers,
     inference: observed(inference, watched.metrics),
     keys: { find: (keyHash) => findApiKey(pool, keyHash) },
-    idempotencyKeys: { find: (customerId, keyHmac) => findIdempotencyKey(pool, customerId, keyHmac) },
+    idempotencyKeys: { find: (customerId, keyHmacs) => findIdempotencyKey(pool, customerId, keyHmacs) },
     usage: {
       async atRevision(customerId, revision, yearMonth) {
         await freshness.waitFor(customerId, revision)
@@ -62,7 +64,7 @@ export function httpDependencies(parts: HttpParts): Dependencies {
     limits: { perSecond: config.RATE_LIMIT, burst: config.RATE_LIMIT * burstSeconds },
     trustProxy: config.TRUST_PROXY,
     publicUrl: publicUrlOf(config),
-    hmacKey,
+    secretsKeys,
     console: parts.console,
     marketplace: parts.marketplace,
   }

@@ -1,5 +1,7 @@
 /** The Marketplace side of the program: what a buyer's registration and AWS's messages stand on. */
+
 import type { Logger } from 'pino'
+import type { SecretsKeys } from '../accounts/seal.ts'
 import type { Config } from '../config.ts'
 import type { MarketplaceDependencies } from '../http/marketplace.tsx'
 import { type Mail, MailFailed } from '../mail/mail.ts'
@@ -25,16 +27,16 @@ export interface LandingParts {
   readonly system: System
   readonly marketplace: MarketplaceDeps
   readonly mail: Mail
-  readonly secretsKey: Buffer
+  readonly secretsKeys: SecretsKeys
 }
 
 /** For the page to which AWS Marketplace sends its buyers. */
 export function marketplacePages(parts: LandingParts): MarketplaceDependencies {
-  const { config, system, marketplace, mail, secretsKey } = parts
+  const { config, system, marketplace, mail, secretsKeys } = parts
   const { MARKETPLACE_REGION: region, MARKETPLACE_PRODUCT_CODE: legacyProductCode } = config
   return {
     version,
-    secretsKey,
+    secretsKeys,
     register: marketplaceRegister(marketplace, { region, legacyProductCode }),
     ...createBuyerAccounts({ pool: system.pool, mail, publicUrl: publicUrlOf(config) }),
     isUnavailable: (error) => isTransient(error) || error instanceof MailFailed,

@@ -1,13 +1,13 @@
 /** The two secrets of an installation: given as settings, or made once and kept in the data directory. */
-import { createHmac, createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import { open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import type pg from 'pg'
+import type { SecretsKeys } from '../accounts/seal.ts'
 import { type Config, ConfigError } from '../config.ts'
 
 export interface Secrets {
-  /** 32 bytes. */
-  readonly secretsKey: Buffer
+  /** SECRETS_KEY and, where it is set, SECRETS_KEY_PREVIOUS: 32 bytes each. */
+  readonly secretsKeys: SecretsKeys
   /** Ed25519. */
   readonly auditSigningKey: KeyObject
 }
@@ -31,34 +31,18 @@ export function refuseMissingSecrets(config: Config): void {
  */
 export async function secretsOf(config: Config): Promise<Secrets> {
   refuseMissingSecrets(config)
+  const secretsKey =
+    config.SECRETS_KEY ??
+    Buffer.from(
+      await kept(join(config.DATA_DIR, 'secrets.key'), () => `${randomBytes(32).toString('base64')}\n`),
+      'base64',
+    )
+  const { SECRETS_KEY_PREVIOUS: previous } = config
   return {
-    secretsKey:
-      config.SECRETS_KEY ??
-      Buffer.from(
-        await kept(join(config.DATA_DIR, 'secrets.key'), () => `${randomBytes(32).toString('base64')}\n`),
-        'base64',
-      ),
+    secretsKeys: previous === undefined || previous.equals(secretsKey) ? [secretsKey] : [secretsKey, previous],
     auditSigningKey:
       config.AUDIT_SIGNING_KEY ?? createPrivateKey(await kept(join(config.DATA_DIR, 'audit-signing.key'), makePem)),
   }
-}
-
-/**
- * Refuses a SECRETS_KEY other than the one this database was first used with: a data directory that was lost or
- * copied in part, or an instance whose key differs from the others'.
- * @throws ConfigError
- */
-export async function checkSecretsKey(pool: pg.Pool, secretsKey: Buffer): Promise<void> {
-  const fingerprint = createHmac('sha256', secretsKey).update('fingerprint of SECRETS_KEY').digest('hex')
-  await pool.query('insert into installation (secrets_key_fingerprint) values ($1) on conflict do nothing', [
-    fingerprint,
-  ])
-  const { rows } = await pool.query<{ known: string }>('select secrets_key_fingerprint as known from installation')
-  if (rows[0]?.known === fingerprint) return
-  throw new ConfigError(
-    'SECRETS_KEY is not the one this database was first used with. Set that one, or bring back the file secrets.key ' +
-      'of its data directory.',
-  )
 }
 
 const makePem = () => generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()

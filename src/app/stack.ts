@@ -1,5 +1,6 @@
 /** The two servers everything stands on: Postgres and the event store, ours or somebody else's. */
 import type { Logger } from 'pino'
+import { refuseUnfinishedRestore } from '../backup/restore.ts'
 import type { Config } from '../config.ts'
 import { lockDataDir } from '../data-dir.ts'
 import { startEmbeddedEventStore } from '../eventstore/embedded/start.ts'
@@ -23,7 +24,7 @@ export interface Stack {
 /**
  * Takes the data directory and starts what the settings do not name by address.
  * @param movedToo also a data directory that `liveness migrate` has marked: for migrate itself, which may have to go on
- * @throws DataDirInUse, MovedAway
+ * @throws DataDirInUse, MovedAway, RestoreUnfinished
  */
 export async function startStack(
   config: Config,
@@ -41,6 +42,7 @@ export async function startStack(
   const lock = await lockDataDir(DATA_DIR)
   undo.push(() => lock.release())
   try {
+    refuseUnfinishedRestore(DATA_DIR)
     if (movedToo !== true) await refuseMoved(DATA_DIR)
     let databaseUrl = DATABASE_URL
     // A database of its own where the server is ours: emptying the application's must not touch the log.

@@ -7,7 +7,8 @@ import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { anchorDirOf } from '../app/anchors.ts'
 import { meteringRules } from '../app/metering.ts'
-import { checkSecretsKey, secretsOf } from '../app/secrets.ts'
+import { secretsOf } from '../app/secrets.ts'
+import { chooseKeys } from '../app/secrets-keys.ts'
 import { startStack } from '../app/stack.ts'
 import { keyId } from '../audit/anchor.ts'
 import { type Config, loadConfig, withoutPassword } from '../config.ts'
@@ -42,7 +43,7 @@ async function run(json: true | undefined): Promise<void> {
   if (!existsSync(join(dataDir, 'postgres', 'data')) && !existsSync(join(dataDir, 'postgres-location'))) {
     throw new CommandError(`DATA_DIR ${dataDir} holds no embedded servers' data: there is nothing to move.`)
   }
-  const { secretsKey, auditSigningKey } = await secretsOf(config)
+  const { secretsKeys, auditSigningKey } = await secretsOf(config)
   const pool = connect(databaseUrl, { applicationName: 'liveness migrate', statementTimeoutMs: 0 })
   const address = { eventStore: withoutPassword(eventStoreUrl), database: withoutPassword(databaseUrl) }
   const stop = new AbortController()
@@ -66,7 +67,7 @@ async function run(json: true | undefined): Promise<void> {
       const moved = await move({
         source: { dataDir, pool: sourcePool, logPool, store: source },
         target: { url: databaseUrl, pool, store: target, address },
-        checkSecrets: (of) => checkSecretsKey(of, secretsKey),
+        checkSecrets: async (of) => void (await chooseKeys(of, secretsKeys)),
         signingKey: auditSigningKey,
         anchorDir: anchorDirOf(config),
         graceMs: meteringRules(config).graceMs,

@@ -12,8 +12,8 @@ const maxBytesPerAttempt = 512 * 1024 // the server refuses above 1 MiB
 export interface LedgerRequest {
   readonly command: CustomerCommand
   readonly origin: Origin
-  /** With RecordDetection or Observe: a detection found under this key is replayed instead. */
-  readonly idempotency?: { readonly key: IdempotencyKey; readonly lookup: KeyLookup } | undefined
+  /** With RecordDetection or Observe: a detection found under one of these names of its key is replayed instead. */
+  readonly idempotency?: { readonly keys: readonly IdempotencyKey[]; readonly lookup: KeyLookup } | undefined
   /** Aborted when the client goes away: the command is dropped if it was not sent yet. */
   readonly signal?: AbortSignal | undefined
 }
@@ -57,13 +57,13 @@ export function planBatch(log: CustomerLog, requests: readonly LedgerRequest[], 
     let { command } = request
     let hit: KeyHit | null = null
     if (request.idempotency !== undefined) {
-      const { key, lookup } = request.idempotency
-      const found = log.tail.find(key, lookup, now, uncommitted)
+      const { keys, lookup } = request.idempotency
+      const found = log.tail.find(keys, lookup, now, uncommitted)
       if (found === tablesBehind) {
         outcomes.push({ kind: 'tables_behind', state: openMonth(state, now), revision })
         continue
       }
-      if (found !== null && found.body !== key.body) {
+      if (found !== null && keys.every(({ body }) => found.body !== body)) {
         outcomes.push({ kind: 'key_reused', state: openMonth(state, now), revision })
         continue
       }

@@ -55,11 +55,11 @@ export class IdempotencyTail {
   }
 
   /**
-   * The detection to replay for a key, from table and tail together; null when there is none.
+   * The detection to replay for a key, by whichever of its names, from table and tail together; null when there is none.
    * `pending` are events decided but not yet committed, at the revisions they will have.
    */
   find(
-    wanted: IdempotencyKey,
+    wanted: readonly IdempotencyKey[],
     lookup: KeyLookup,
     now: string,
     pending: readonly (readonly [bigint, CustomerEvent])[] = [],
@@ -70,7 +70,7 @@ export class IdempotencyTail {
     for (const entry of [...this.entries, ...newer]) {
       if (entry.revision <= lookup.throughRevision) continue
       if (entry.kind === 'key') {
-        if (entry.key === wanted.key) hit = entry.hit
+        if (wanted.some(({ key }) => key === entry.key)) hit = entry.hit
       } else if (entry.detectionId === hit?.detectionId) {
         hit = { ...hit, [entry.kind]: true }
       }

@@ -32,7 +32,7 @@ export type Execute = (
   caller: Caller,
   command: CustomerCommand,
   options?: {
-    readonly idempotency?: { readonly key: IdempotencyKey; readonly lookup: KeyLookup } | undefined
+    readonly idempotency?: { readonly keys: readonly IdempotencyKey[]; readonly lookup: KeyLookup } | undefined
     readonly signal?: AbortSignal | undefined
     readonly doubtStanding?: boolean
   },

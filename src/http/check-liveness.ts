@@ -14,7 +14,7 @@ import { decodeBase64 } from '../inference/base64.ts'
 import { type Caller, callerOf, type Execute, granted } from './caller.ts'
 import type { Dependencies } from './dependencies.ts'
 import { ApiError, success } from './envelope.ts'
-import { type CheckBody, idempotencyKeyOf, type KeyedExecutor, keyedExecutor } from './idempotency.ts'
+import { type CheckBody, idempotencyKeysOf, type KeyedExecutor, keyedExecutor } from './idempotency.ts'
 import type { HttpMetrics } from './metrics.ts'
 import { checkAnswer, checkBody, checkHeaders, type detectionData, errorAnswers } from './schemas.ts'
 
@@ -95,9 +95,9 @@ export const checkLiveness: FastifyPluginAsyncZod<Options> = async (app, { deps,
 
   function keyedBy(header: string | undefined, { customerId }: Caller, body: CheckBody) {
     if (header === undefined) return undefined
-    const key = idempotencyKeyOf(deps.hmacKey, customerId, header, body)
-    const executor: KeyedExecutor = keyedExecutor(deps.idempotencyKeys, customerId, key)
-    return { key, executor }
+    const keys = idempotencyKeysOf(deps.secretsKeys, customerId, header, body)
+    const executor: KeyedExecutor = keyedExecutor(deps.idempotencyKeys, customerId, keys)
+    return { key: keys[0], executor }
   }
 
   /** Saves the inference where the month looks used up; only the ledger, at the head of the stream, says that it is. */

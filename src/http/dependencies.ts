@@ -1,6 +1,8 @@
 /** What the HTTP side asks of the rest of the program, and no more. `main` builds it; tests build it in memory. */
+
 import type { FastifyBaseLogger } from 'fastify'
 import type { Registry } from 'prom-client'
+import type { SecretsKeys } from '../accounts/seal.ts'
 import type { Clock } from '../commands/clock.ts'
 import type { KeyLookup } from '../commands/idempotency.ts'
 import type { Ledgers } from '../commands/ledgers.ts'
@@ -60,7 +62,7 @@ export interface Dependencies {
     readonly set: { readonly name: string; readonly version: string }
   }
   readonly keys: { find(keyHash: string): Promise<KnownKey | null> }
-  readonly idempotencyKeys: { find(customerId: string, keyHmac: string): Promise<KeyLookup> }
+  readonly idempotencyKeys: { find(customerId: string, keyHmacs: readonly string[]): Promise<KeyLookup> }
   /** The month's usage, once the read model holds `revision` of the customer's stream. @throws NotFreshYet */
   readonly usage: { atRevision(customerId: string, revision: bigint, yearMonth: string): Promise<MonthUsage> }
   /** The event at a revision of the customer's stream, for an answer that is given again. @throws EventStoreUnavailable */
@@ -81,8 +83,8 @@ export interface Dependencies {
   /** As Fastify takes it: whose X-Forwarded-For is believed. */
   readonly trustProxy: boolean | number | string | string[]
   readonly publicUrl: string
-  /** Secret of the HMACs under which idempotency keys and their bodies are known. */
-  readonly hmacKey: Buffer
+  /** Keys of the HMACs under which idempotency keys and their bodies are known. */
+  readonly secretsKeys: SecretsKeys
   readonly metrics: Registry
   /** The pages for customers; a server without them answers the API alone. */
   readonly console?: (ConsoleDependencies & ConsolePagesDependencies) | undefined

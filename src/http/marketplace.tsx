@@ -2,10 +2,12 @@
  * Where AWS Marketplace sends its buyers. AWS has the buyer's browser post a form from its own site, so these routes ask
  * for no token against cross-site requests: the registration token, and then our ticket, are what cannot be forged.
  */
+
 import fastifyFormbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { z } from 'zod'
+import type { SecretsKeys } from '../accounts/seal.ts'
 import type { Register } from '../marketplace/registration.ts'
 import type { Html } from './console/layout.tsx'
 import { EmailForm, Ending, type EndingName, LinkSent, statusOf, TryAgain } from './marketplace-pages.tsx'
@@ -14,8 +16,8 @@ import { createTickets } from './marketplace-ticket.ts'
 export interface MarketplaceDependencies {
   /** The package's version: it stands at the foot of every page. */
   readonly version: string
-  /** 32 bytes, SECRETS_KEY: the tickets' key is derived from it. */
-  readonly secretsKey: Buffer
+  /** The tickets' keys are derived from them. */
+  readonly secretsKeys: SecretsKeys
   readonly register: Register
   /** Whether somebody can sign in for this customer already. */
   readonly isActive: (customerId: string) => Promise<boolean>
@@ -55,7 +57,7 @@ export async function registerMarketplace(
   { deps }: { readonly deps: MarketplaceDependencies },
 ): Promise<void> {
   const { version } = deps
-  const tickets = createTickets(deps.secretsKey)
+  const tickets = createTickets(deps.secretsKeys)
   const perAddress = new RateLimiterMemory({ points: attemptsPerMinute, duration: 60 })
   const letters = new RateLimiterMemory({ points: lettersPerHour, duration: 3_600 })
   await app.register(fastifyFormbody, { bodyLimit })

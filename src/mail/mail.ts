@@ -16,6 +16,8 @@ export interface Letter {
 export interface Mail {
   /** Resolves when the mail server, or the disk, has taken the letter. @throws MailFailed */
   send(letter: Letter): Promise<void>
+  /** Signs in to the mail server and sends nothing. Rejects with what the server, or the way to it, said. */
+  verify(): Promise<void>
   close(): void
 }
 
@@ -52,6 +54,7 @@ export function createMail({ smtpUrl, from, outboxDir, log }: MailOptions): Mail
         await rename(`${file}.part`, file)
         log.info({ file }, 'no SMTP_URL is set: a letter was put into the outbox')
       },
+      async verify() {},
       close() {},
     }
   }
@@ -65,6 +68,9 @@ export function createMail({ smtpUrl, from, outboxDir, log }: MailOptions): Mail
           `the mail server did not take a letter (${code}${responseCode ? `, ${responseCode}` : ''})`,
         )
       })
+    },
+    async verify() {
+      await transport.verify()
     },
     close: () => transport.close(),
   }

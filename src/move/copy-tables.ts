@@ -10,6 +10,7 @@ const foldedSchemas = /^(readmodel|readmodel_\d+|metering)$/
 /** Tables that are neither folds nor moved, and why. */
 export const staying: Readonly<Record<string, string>> = {
   migrations: 'each database keeps its own',
+  secrets_in_use: 'says which processes run beside it',
   moved_in: 'speaks of the database that it stands in',
   relay:
     'places in the $all of one event store, and offsets of what was relayed from there: the relay begins anew, and the consumer skips what it knows by revision',

@@ -21,9 +21,11 @@ export type KafkaSettings = Pick<KafkaConfig, 'brokers' | 'ssl' | 'sasl'>
 
 /** How to reach Kafka, or null when KAFKA_BROKERS is not set. @throws ConfigError for half a sign-in */
 export function kafkaSettings(config: Config): KafkaSettings | null {
-  const { KAFKA_BROKERS: brokers, KAFKA_TLS: ssl, KAFKA_SASL_MECHANISM: mechanism } = config
+  const { KAFKA_BROKERS: brokers, KAFKA_TLS: tls, KAFKA_TLS_CA: ca, KAFKA_SASL_MECHANISM: mechanism } = config
   const { KAFKA_SASL_USERNAME: username, KAFKA_SASL_PASSWORD: password } = config
   if (brokers === undefined) return null
+  if (ca !== undefined && !tls) throw new ConfigError('KAFKA_TLS_CA is set, but KAFKA_TLS is off.')
+  const ssl = ca === undefined ? tls : { ca }
   if (mechanism === undefined) return { brokers, ssl }
   if (username === undefined || password === undefined) {
     throw new ConfigError('KAFKA_SASL_MECHANISM needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD too.')

@@ -17,14 +17,14 @@ export const publicUrl = 'http://localhost:8080'
 
 /** A database, a password process and accounts for one spec file. */
 export function accountsWorld() {
-  const secretsKey = randomBytes(32)
+  const secretsKeys = [randomBytes(32)]
   const letters: Letter[] = []
   const logged: unknown[] = []
   const began = Date.now()
   let clients = 0
   let parts: { pool: ReturnType<typeof connect>; passwords: Passwords; accounts: ReturnType<typeof createAccounts> }
   const world = {
-    secretsKey,
+    secretsKeys,
     letters,
     /** What the program's log was told. */
     logged,
@@ -96,7 +96,7 @@ export function accountsWorld() {
       pool,
       passwords,
       mail: { send: async (letter) => void letters.push(letter) },
-      secretsKey,
+      secretsKeys,
       publicUrl,
       log: { warn: (facts) => void logged.push(facts) },
       now: () => world.now(),

@@ -74,7 +74,7 @@ export function useStage(there: boolean) {
       pool: system.pool,
       passwords,
       mail: { send: async () => {} },
-      secretsKey,
+      secretsKeys: [secretsKey],
       publicUrl: url,
       log,
       // The code that confirms an authenticator is one of an earlier time: today's are left for the tests.

@@ -54,7 +54,7 @@ test('two requests with one idempotency key whose outcome is unknown are both to
     ledgers.execute(customerId, {
       command: detection({ idempotency: key }),
       origin,
-      idempotency: { key, lookup: { hit: null, throughRevision: 3n } },
+      idempotency: { keys: [key], lookup: { hit: null, throughRevision: 3n } },
     })
   store.onSend = () => ({ answerLost: true }) // and so it stays until both have given up
   const ends = Promise.allSettled([call(), call()])

@@ -99,7 +99,7 @@ test('a key is billed once, every answer is of a billed call with the same body,
           const through = Math.max(3, events.length - 1 - lag)
           const tail = new IdempotencyTail(-1n, Number.MAX_SAFE_INTEGER)
           for (const stored of events.slice(0, through + 1)) tail.add(stored.revision, parseCustomerEvent(stored).event)
-          const hit = tail.find(key, { hit: null, throughRevision: -1n }, clock.now())
+          const hit = tail.find([key], { hit: null, throughRevision: -1n }, clock.now())
           return { hit: hit === tablesBehind ? null : hit, throughRevision: BigInt(through) }
         }
 
@@ -116,7 +116,7 @@ test('a key is billed once, every answer is of a billed call with the same body,
           const run = async (command: ReturnType<typeof detection>): Promise<Executed> => {
             for (let tries = 0; ; tries++) {
               lookup ??= lookUp(key, tries === 0 ? lag : 0)
-              const idempotency = { key, lookup }
+              const idempotency = { keys: [key], lookup }
               const executed = await instance.ledgers.execute(customerId, { command, origin, idempotency })
               if (executed.kind !== 'tables_behind' || tries > 3) return executed
               lookup = undefined

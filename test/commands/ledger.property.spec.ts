@@ -314,7 +314,7 @@ test('two requests with one idempotency key at the same moment: one event, both 
     ledgers.execute(customerId, {
       command: detection({ idempotency }),
       origin,
-      idempotency: { key: idempotency, lookup },
+      idempotency: { keys: [idempotency], lookup },
     })
   const [first, second] = await inVirtualTime(Promise.all([call(), call()]))
   expect([first?.kind, second?.kind]).toEqual(['done', 'replayed'])
@@ -334,7 +334,7 @@ test('a key table that is behind the ledger decides nothing', async () => {
     ledgers.execute(customerId, {
       command: detection({ idempotency: key }),
       origin,
-      idempotency: { key, lookup: { hit: null, throughRevision: -2n } },
+      idempotency: { keys: [key], lookup: { hit: null, throughRevision: -2n } },
     }),
   )
   expect(cold.kind).toBe('tables_behind')

@@ -7,8 +7,8 @@ const headers = { 'idempotency-key': 'order-1' }
 
 test('a repeated key gives the first result again, unbilled and without inference, also through another instance', async () => {
   const world = await createWorld()
-  const hmacKey = Buffer.alloc(32, 7)
-  const [one, two] = [await world.instance({ hmacKey }), await world.instance({ hmacKey })]
+  const secretsKeys = [Buffer.alloc(32, 7)]
+  const [one, two] = [await world.instance({ secretsKeys }), await world.instance({ secretsKeys })]
   const first = await one.check({ headers })
   world.infer = async () => ({ verdict: { ...verdict, likelihoodMillionths: 999_999 } })
   const again = await two.check({ headers })
@@ -83,8 +83,8 @@ test('two customers may use the same key', async () => {
   await check({ headers })
   const [event] = world.eventsOf('DetectionSucceeded')
   const other = await createWorld()
-  const hmacKey = Buffer.alloc(32)
-  await (await other.instance({ hmacKey })).check({ headers })
+  const secretsKeys = [Buffer.alloc(32)]
+  await (await other.instance({ secretsKeys })).check({ headers })
   expect(other.eventsOf('DetectionSucceeded')[0]?.data).not.toMatchObject({
     idempotency: event?.type === 'DetectionSucceeded' ? event.data.idempotency : {},
   })
@@ -104,5 +104,26 @@ test('a key table that lags behind a fresh ledger is waited for; one that stays 
   const answer = await late.check({ headers: { 'idempotency-key': 'order-3' } })
   expect(errorOf(answer)).toMatchObject({ status: 503, code: 'service_unavailable' })
   expect(answer.headers['retry-after']).toBe('2')
+  expect(world.eventsOf('DetectionSucceeded')).toHaveLength(2)
+})
+
+test('a retry is recognised while SECRETS_KEY is being changed, whichever key the first attempt was written with', async () => {
+  const world = await createWorld()
+  const [old, next] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
+  const before = await world.instance({ secretsKeys: [old] })
+  const both = await world.instance({ secretsKeys: [old, next] })
+  const after = await world.instance({ secretsKeys: [next, old] })
+  const first = await before.check({ headers })
+  for (const instance of [both, after, before]) {
+    const again = await instance.check({ headers })
+    expect(again.headers['idempotent-replayed']).toBe('true')
+    expect(again.json().data).toEqual(first.json().data)
+  }
+  const other = { 'idempotency-key': 'order-2' }
+  expect((await after.check({ headers: other })).json()).toMatchObject({ data: { isFakeFace: false } })
+  expect((await both.check({ headers: other })).headers['idempotent-replayed']).toBe('true')
+  expect((await both.check({ headers: other, body: { image: `${image}AAAA`, image_format: 'jpeg' } })).statusCode).toBe(
+    400,
+  )
   expect(world.eventsOf('DetectionSucceeded')).toHaveLength(2)
 })

@@ -41,7 +41,7 @@ export function consoleWorld() {
       shows: async () => void (await projectAll(readModels.pool, store)),
       isUnavailable: () => false,
       clock,
-      secretsKey: people.secretsKey,
+      secretsKeys: people.secretsKeys,
       reads: consoleReads(readModels.pool, store),
       bundle: createBundles(store, clock.now).bundle,
       metering: { submitted: false, graceSeconds: 600 },

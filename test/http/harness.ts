@@ -99,14 +99,14 @@ export async function createWorld(registration: Registration = {}, overrides: Pa
   }
 
   const idempotencyKeys: Dependencies['idempotencyKeys'] = {
-    async find(id, key) {
+    async find(id, keys) {
       const through = Math.min(events(id).length - 1, world.idempotencyTableRevision())
       const tail = new IdempotencyTail(-1n, Number.MAX_SAFE_INTEGER)
       for (const [revision, event] of events(id)
         .slice(0, through + 1)
         .entries())
         tail.add(BigInt(revision), event)
-      const wanted: IdempotencyKey = { key, body: '' }
+      const wanted: IdempotencyKey[] = keys.map((key) => ({ key, body: '' }))
       const hit = tail.find(wanted, { hit: null, throughRevision: -1n }, world.now())
       return { hit: hit === tablesBehind ? null : hit, throughRevision: BigInt(through) }
     },
@@ -155,7 +155,7 @@ export async function createWorld(registration: Registration = {}, overrides: Pa
       limits: { perSecond: 10_000, burst: 10_000 },
       trustProxy: false,
       publicUrl: 'http://localhost:8080',
-      hmacKey: randomBytes(32),
+      secretsKeys: [randomBytes(32)],
       metrics: new Registry(),
       ...overrides,
       ...more,

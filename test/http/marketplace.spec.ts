@@ -30,7 +30,7 @@ async function givenPages(overrides: Partial<MarketplaceDependencies> = {}) {
   const { pool } = world.database
   const deps: MarketplaceDependencies = {
     version: '1.2.3',
-    secretsKey: randomBytes(32),
+    secretsKeys: [randomBytes(32)],
     register: world.registerToken,
     ...createBuyerAccounts({ pool, mail, publicUrl: 'https://liveness.example' }),
     isUnavailable: (error) => isTransient(error) || error instanceof MailFailed,
@@ -186,9 +186,9 @@ describe('the address', () => {
   test('needs a ticket of ours that has not expired', async () => {
     const pages = await givenPages()
     const customerId = '11111111-1111-4111-8111-111111111111'
-    const forged = createTickets(randomBytes(32)).issue(customerId)
-    const old = createTickets(pages.deps.secretsKey, () => Date.now() - 3_600_001).issue(customerId)
-    const ours = createTickets(pages.deps.secretsKey).issue(customerId)
+    const forged = createTickets([randomBytes(32)]).issue(customerId)
+    const old = createTickets(pages.deps.secretsKeys, () => Date.now() - 3_600_001).issue(customerId)
+    const ours = createTickets(pages.deps.secretsKeys).issue(customerId)
     for (const ticket of ['', forged, old, ours.replace('11111111-', '21111111-'), `${ours}x`.slice(1)]) {
       expect((await pages.giveEmail(ticket, 'a@example.com')).statusCode).toBe(410)
     }

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { inject } from 'vitest'
 import { prepareDatabase } from '../../src/app/prepare.ts'
-import { checkSecretsKey, secretsOf } from '../../src/app/secrets.ts'
+import { secretsOf } from '../../src/app/secrets.ts'
+import { chooseKeys } from '../../src/app/secrets-keys.ts'
 import { startStack } from '../../src/app/stack.ts'
 import { statementDocument } from '../../src/audit/document.ts'
 import { foldWhilePassing, replayMonth } from '../../src/audit/replay.ts'
@@ -101,7 +102,7 @@ export async function fillDataDir(dataDir: string) {
   const { config } = loadConfig({ DATA_DIR: dataDir }, '/nowhere')
   mkdirSync(dataDir, { recursive: true })
   writeFileSync(join(dataDir, 'audit-signing.key'), world.privateKey.export({ type: 'pkcs8', format: 'pem' }))
-  const { secretsKey } = await secretsOf(config)
+  const { secretsKeys } = await secretsOf(config)
   cpSync(world.anchorDir, join(dataDir, 'anchors'), { recursive: true })
   await withServers(dataDir, async ({ url, eventStoreUrl }) => {
     const store = connectEventStore(eventStoreUrl)
@@ -115,7 +116,7 @@ export async function fillDataDir(dataDir: string) {
     const pool = connect(url)
     await foldReadModels({ pool, url, store, signal: new AbortController().signal })
     await store.close()
-    await checkSecretsKey(pool, secretsKey)
+    await chooseKeys(pool, secretsKeys)
     await pool.query(tableRows, [customerId, randomBytes(32), createHash('sha256').update('x').digest()])
     await pool.end()
   })

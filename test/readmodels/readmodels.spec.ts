@@ -93,15 +93,15 @@ describe('API keys', () => {
 describe('idempotency keys', () => {
   test('the newest detection with the key is found, with what became of it and how far the table knows', async () => {
     const { pool } = database
-    expect(await findIdempotencyKey(pool, randomUUID(), hmac('1'))).toEqual({ hit: null, throughRevision: -1n })
+    expect(await findIdempotencyKey(pool, randomUUID(), [hmac('1')])).toEqual({ hit: null, throughRevision: -1n })
     await play(detect(1), step({ kind: 'void', back: 0 }))
     const { id, head } = first()
-    const voided = await findIdempotencyKey(pool, id, hmac('1'))
+    const voided = await findIdempotencyKey(pool, id, [hmac('1')])
     expect(voided).toMatchObject({ hit: { voided: true, replayed: false }, throughRevision: head.revision })
-    expect(await findIdempotencyKey(pool, id, hmac('2'))).toEqual({ hit: null, throughRevision: head.revision })
+    expect(await findIdempotencyKey(pool, id, [hmac('2')])).toEqual({ hit: null, throughRevision: head.revision })
 
     await play(detect(1), step({ kind: 'replay', back: 0 }))
-    const again = await findIdempotencyKey(pool, id, hmac('1'))
+    const again = await findIdempotencyKey(pool, id, [hmac('1')])
     expect(again.hit).toMatchObject({ body: hmac('b'), voided: false, replayed: true, revision: head.revision + 1n })
     expect(again.hit?.detectionId).not.toBe(voided.hit?.detectionId)
     expect(again.throughRevision).toBe(first().head.revision)

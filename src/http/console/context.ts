@@ -7,6 +7,7 @@
 import type {} from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Accounts } from '../../accounts/accounts.ts'
+import type { SecretsKeys } from '../../accounts/seal.ts'
 import type { Session } from '../../accounts/types.ts'
 import type { Clock } from '../../commands/clock.ts'
 import type { Ledgers } from '../../commands/ledgers.ts'
@@ -48,8 +49,8 @@ export interface ConsoleDependencies {
   /** Whether an error says that Postgres cannot be reached just now, or that a read model is not fresh yet. */
   readonly isUnavailable: (error: unknown) => boolean
   readonly clock: Pick<Clock, 'now'>
-  /** 32 bytes, SECRETS_KEY: the keys of form tokens and signed cookies are derived from it. */
-  readonly secretsKey: Buffer
+  /** The keys of form tokens and signed cookies are derived from them. */
+  readonly secretsKeys: SecretsKeys
 }
 
 /** A key just issued. It goes into the one response that shows it, and nowhere else. */

@@ -4,7 +4,7 @@
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { deriveKey, mac } from '../../accounts/seal.ts'
+import { deriveKeys, mac, type SecretsKeys } from '../../accounts/seal.ts'
 import { ApiError } from '../envelope.ts'
 
 const anonymousShape = /^[\w-]{22}$/
@@ -18,10 +18,12 @@ export interface Csrf {
   check(request: FastifyRequest): void
 }
 
-export function createCsrf(secretsKey: Buffer, publicUrl: string, cookie: string): Csrf {
-  const key = deriveKey(secretsKey, 'tokens of forms')
+export function createCsrf(secretsKeys: SecretsKeys, publicUrl: string, cookie: string): Csrf {
+  /** One for each key: the first is given out, all are accepted. */
+  const tokens = (kind: 'session' | 'visitor', of: string): string[] =>
+    deriveKeys(secretsKeys, 'tokens of forms').map((key) => mac(key, kind, of).toString('base64url'))
   const publicHost = new URL(publicUrl).host
-  const tokenOfSession = (token: string) => mac(key, 'session', token).toString('base64url')
+  const tokenOfSession = (token: string) => tokens('session', token)[0] ?? ''
   return {
     tokenOfSession,
     tokenOf(request, reply, sessionToken) {
@@ -31,15 +33,21 @@ export function createCsrf(secretsKey: Buffer, publicUrl: string, cookie: string
         visitor = randomBytes(16).toString('base64url')
         reply.setCookie(cookie, visitor)
       }
-      return mac(key, 'visitor', visitor).toString('base64url')
+      return tokens('visitor', visitor)[0] ?? ''
     },
-    check({ body, headers, visit }) {
+    check({ body, headers, visit, cookies }) {
       const { 'sec-fetch-site': site, origin, host } = headers
       const given = typeof body === 'object' && body !== null && '_csrf' in body ? body._csrf : undefined
       const foreign = (site !== undefined && site !== 'same-origin' && site !== 'none') || isForeign(origin, host)
-      if (!foreign && typeof given === 'string' && visit !== null && same(given, visit.csrf)) return
+      const accepted = visit === null ? [] : acceptedOf(visit.token, cookies[cookie])
+      if (!foreign && typeof given === 'string' && accepted.some((token) => same(given, token))) return
       throw new ApiError('forbidden', 'This form is no longer valid: your session may have ended. Load the page again.')
     },
+  }
+
+  function acceptedOf(sessionToken: string | null, visitor: string | undefined): string[] {
+    if (sessionToken !== null) return tokens('session', sessionToken)
+    return visitor === undefined || !anonymousShape.test(visitor) ? [] : tokens('visitor', visitor)
   }
 
   /** Programs other than browsers send no Origin; the token is asked of them all the same. */

@@ -3,7 +3,7 @@ import fastifyCookie from '@fastify/cookie'
 import fastifyFormbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { PasswordsBusy } from '../../accounts/passwords.ts'
-import { deriveKey } from '../../accounts/seal.ts'
+import { deriveKeys } from '../../accounts/seal.ts'
 import { ApiError, errorStatus } from '../envelope.ts'
 import { endingOf } from '../errors.ts'
 import { type ConsoleDependencies, wantsJson } from './context.ts'
@@ -69,7 +69,8 @@ export async function registerConsole(
     reply.headers(secure ? { ...headers, 'strict-transport-security': strictTransport } : headers)
   app.addHook('onRequest', async (_request, reply) => void protect(reply))
   await app.register(fastifyCookie, {
-    secret: deriveKey(deps.secretsKey, 'signed cookies'),
+    // Those of now: which one signs may change meanwhile, and all are accepted.
+    secret: deriveKeys(deps.secretsKeys, 'signed cookies').map((key) => key.toString('base64')),
     parseOptions: { path: '/', httpOnly: true, sameSite: 'lax', secure },
   })
   await app.register(fastifyFormbody, { bodyLimit })

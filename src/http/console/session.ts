@@ -23,11 +23,11 @@ function isAttended({ headers, query }: FastifyRequest): boolean {
 /** Adds the hooks that fill `request.visit` and refuse forms without their token. */
 export function registerSessions(
   app: FastifyInstance,
-  { accounts, secretsKey, publicUrl }: Pick<ConsoleDependencies, 'accounts' | 'secretsKey' | 'publicUrl'>,
+  { accounts, secretsKeys, publicUrl }: Pick<ConsoleDependencies, 'accounts' | 'secretsKeys' | 'publicUrl'>,
 ): SessionCookies {
   const prefix = isSecure(publicUrl) ? '__Host-' : ''
   const cookie = `${prefix}liveness-session`
-  const csrf = createCsrf(secretsKey, publicUrl, `${prefix}liveness-visitor`)
+  const csrf = createCsrf(secretsKeys, publicUrl, `${prefix}liveness-visitor`)
 
   app.addHook('onRequest', async (request, reply) => {
     // The stylesheet and its like are the same for everybody, and are kept by browsers for ever.
