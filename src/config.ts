@@ -5,7 +5,7 @@
  * directory (again NAME or NAME_FILE), else from its default. An empty value counts as not set, so that
  * `NAME=${NAME:-}` in a compose file does what it looks like.
  */
-import { createPrivateKey } from 'node:crypto'
+import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
@@ -70,6 +70,19 @@ const secretKey = text
   .regex(/^[A-Za-z0-9+/_-]+={0,2}$/)
   .transform((value) => Buffer.from(value, 'base64'))
   .refine((bytes) => bytes.length === 32)
+
+/** SPKI PEMs, one behind the other. */
+const publicKeys = text.transform((value, context) => {
+  try {
+    const pems = value.match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g) ?? []
+    const keys = pems.map((pem) => createPublicKey(pem))
+    if (keys.length > 0 && keys.every(({ asymmetricKeyType: type }) => type === 'ed25519')) return keys
+  } catch {
+    // As below.
+  }
+  context.addIssue('not Ed25519 public keys')
+  return z.NEVER
+})
 
 /** A PKCS #8 PEM, its line breaks kept or not: an environment variable often loses them. */
 const signingKey = text.transform((value, context) => {
@@ -181,6 +194,11 @@ const settings = {
     'an Ed25519 private key as PEM (openssl genpkey -algorithm ed25519)',
     'Signs audit anchors and exports; generated into DATA_DIR on embedded defaults',
     'whole',
+  ),
+  AUDIT_OLDER_PUBLIC_KEYS: optional(
+    publicKeys,
+    'Ed25519 public keys as PEM, one behind the other (`liveness audit public-key` prints one)',
+    'Public keys of before AUDIT_SIGNING_KEY was changed: anchors that they verify stay good',
   ),
   ANCHOR_DIR: optional(path, 'a folder', 'Where audit anchors are written; not set: DATA_DIR/anchors'),
   RATE_LIMIT: withDefault(whole(1), '100', 'a whole number from 1', 'Requests a second that one API key may send'),

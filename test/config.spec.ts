@@ -143,3 +143,14 @@ test('README explains every setting and no other', () => {
   const documented = [...readme.matchAll(/^\| `([A-Z_]+)` *\|/gm)].map(([, name]) => name)
   expect(documented.sort()).toEqual([...settingNames].sort())
 })
+
+test('public keys of before are several PEMs, one behind the other', () => {
+  const pem = () => generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  const keys = [pem(), pem()]
+  const { config } = loadConfig({ AUDIT_OLDER_PUBLIC_KEYS: keys.join('') }, '/nowhere')
+  expect(config.AUDIT_OLDER_PUBLIC_KEYS?.map((key) => key.export({ type: 'spki', format: 'pem' }))).toEqual(keys)
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ type: 'spki', format: 'pem' })
+  for (const wrong of ['x', ec.toString(), `${keys[0]}${ec}`]) {
+    expect(() => loadConfig({ AUDIT_OLDER_PUBLIC_KEYS: wrong }, '/nowhere')).toThrow(/^AUDIT_OLDER_PUBLIC_KEYS must be/)
+  }
+})

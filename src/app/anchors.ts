@@ -16,6 +16,7 @@ export function startAnchors(config: Config, system: System, signingKey: KeyObje
   return startDailyAnchor({
     store,
     signingKey,
+    olderKeys: config.AUDIT_OLDER_PUBLIC_KEYS,
     clock,
     databaseUrl,
     log,

@@ -72,7 +72,13 @@ export function openConsole(parts: ConsoleParts): Console {
 function bundles({ config, system, auditSigningKey, eventStoreUrl, log }: ConsoleParts) {
   const signingKey = auditSigningKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   const anchorDir = anchorDirOf(config)
+  const olderKeys = (config.AUDIT_OLDER_PUBLIC_KEYS ?? []).map((key) =>
+    key.export({ type: 'spki', format: 'pem' }).toString(),
+  )
   const onBadAnchor = (message: string) => log.warn({ alarm: 'anchor' }, message)
   return (customerId: string, month: string) =>
-    exportApart({ eventStoreUrl, anchorDir, signingKey, customerId, month, now: system.clock.now() }, onBadAnchor)
+    exportApart(
+      { eventStoreUrl, anchorDir, signingKey, olderKeys, customerId, month, now: system.clock.now() },
+      onBadAnchor,
+    )
 }

@@ -7,7 +7,7 @@ import { mkdir, readdir } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import { copyCluster } from '../postgres/base-backup.ts'
 import { version } from '../version.ts'
-import { type BackedUpFile, BadBackup, copyFile, foldersOf, type Manifest, writeManifest } from './manifest.ts'
+import { type BackedUpFile, BadBackup, copyFile, foldersOf, type Manifest, syncAll, writeManifest } from './manifest.ts'
 
 export interface BackupOptions {
   readonly dataDir: string
@@ -47,6 +47,7 @@ export async function backup({ dataDir, home, url, countEvents, into }: BackupOp
     meanwhile: () => copyDataDir(dataDir, join(into, 'data'), copy),
   })
   await copy(join(home.path, 'password'), join(into, 'password'))
+  await syncAll(files.map(({ path }) => join(into, path)))
   const manifest: Manifest = {
     format: 'liveness-backup/1',
     version,

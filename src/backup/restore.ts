@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { chown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findHome, type Home } from '../postgres/home.ts'
-import { BadBackup, copyFile, foldersOf, type Manifest, readManifest } from './manifest.ts'
+import { BadBackup, copyFile, foldersOf, type Manifest, readManifest, syncAll } from './manifest.ts'
 
 const markPath = (dataDir: string) => join(dataDir, 'restore-unfinished')
 
@@ -48,6 +48,7 @@ export async function restore(from: string, dataDir: string): Promise<Manifest> 
     const copied = await copyFile(join(from, path), targetOf(path), path)
     if (copied?.sha256 !== sha256) throw new BadBackup(`${join(from, path)} is not the file that was backed up.`)
   }
+  await syncAll(manifest.files.map(({ path }) => targetOf(path)))
   await handOver(cluster, home)
   await rename(cluster, home.pgdata)
   await rm(markPath(dataDir))

@@ -6,10 +6,22 @@ import { secretsOf } from '../app/secrets.ts'
 import { loadConfig } from '../config.ts'
 import { CommandError } from './output.ts'
 
-export async function auditSettings(): Promise<{ signingKey: KeyObject; dir: string; dataDir: string }> {
+export async function auditSettings(): Promise<{
+  signingKey: KeyObject
+  /** That of `signingKey`, then those before it. */
+  publicKeys: KeyObject[]
+  dir: string
+  dataDir: string
+}> {
   const { config } = loadConfig()
   const { auditSigningKey: signingKey } = await secretsOf(config)
-  return { signingKey, dir: config.ANCHOR_DIR ?? join(config.DATA_DIR, 'anchors'), dataDir: config.DATA_DIR }
+  const publicKeys = [createPublicKey(signingKey), ...(config.AUDIT_OLDER_PUBLIC_KEYS ?? [])]
+  return {
+    signingKey,
+    publicKeys,
+    dir: config.ANCHOR_DIR ?? join(config.DATA_DIR, 'anchors'),
+    dataDir: config.DATA_DIR,
+  }
 }
 
 /** @throws CommandError when the file holds none, what reading it throws */

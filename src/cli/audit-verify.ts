@@ -1,5 +1,4 @@
 /** `audit verify` and `audit reconcile`: what an auditor runs beside the running system. */
-import { createPublicKey } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
@@ -89,11 +88,10 @@ const runVerify = (options: VerifyCommand): Promise<void> =>
   })
 
 async function anchorsFor({ anchor = [], publicKey = [] }: VerifyCommand): Promise<Anchor[]> {
-  const { signingKey, dir } = await auditSettings()
-  const own = createPublicKey(signingKey)
+  const { publicKeys: own, dir } = await auditSettings()
   const keys = await readPublicKeys(publicKey)
-  const given = await Promise.all(anchor.map((path) => readAnchor(path, keys.length === 0 ? [own] : keys)))
-  const newest = await newestAnchor(dir, [own, ...keys], warn)
+  const given = await Promise.all(anchor.map((path) => readAnchor(path, keys.length === 0 ? own : keys)))
+  const newest = await newestAnchor(dir, [...own, ...keys], warn)
   return newest === null || given.some(({ root }) => root === newest.root) ? given : [...given, newest]
 }
 

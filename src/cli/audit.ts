@@ -89,8 +89,8 @@ export function addAuditCommands(program: Command): void {
 
 /** An anchor of everything written until now, from the newest one in ANCHOR_DIR on. */
 async function anchorNow({ store, clock, pool }: System) {
-  const { signingKey, dir } = await auditSettings()
-  const earlier = await newestAnchor(dir, [createPublicKey(signingKey)], warn)
+  const { signingKey, publicKeys, dir } = await auditSettings()
+  const earlier = await newestAnchor(dir, publicKeys, warn)
   const tick = () => appendTick({ store, clock, databaseClock: () => databaseTime(pool) })
   return { anchor: await takeAnchor({ store, signingKey, tick }, { earlier, fresh: true }), dir }
 }
@@ -99,16 +99,17 @@ async function exportInto(
   system: System,
   { customer, month, into, json }: { customer: string; month: string; into: string; json?: true },
 ): Promise<void> {
-  const { signingKey, dir: anchorDir } = await auditSettings()
+  const { signingKey, publicKeys, dir: anchorDir } = await auditSettings()
   const takeNow = async () => {
     const { anchor, dir } = await anchorNow(system)
     await keepAnchor(dir, anchor)
     return anchor
   }
-  const source = { store: system.store, signingKey, anchorDir, takeNow, onBadAnchor: warn, now: system.clock.now }
+  const own = { signingKey, olderKeys: publicKeys.slice(1) }
+  const source = { store: system.store, ...own, anchorDir, takeNow, onBadAnchor: warn, now: system.clock.now }
   const path = resolve(into)
   await writeWhole(path, await exportBundle(source, customer, month))
   // What is handed out has been read back and verified as whoever gets it will.
-  const report = await checkBundle(createReadStream(path), [createPublicKey(signingKey)])
+  const report = await checkBundle(createReadStream(path), publicKeys)
   printReport(report, json, path)
 }

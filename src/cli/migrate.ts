@@ -69,6 +69,7 @@ async function run(json: true | undefined): Promise<void> {
         target: { url: databaseUrl, pool, store: target, address },
         checkSecrets: async (of) => void (await chooseKeys(of, secretsKeys)),
         signingKey: auditSigningKey,
+        publicKeys: [createPublicKey(auditSigningKey), ...(config.AUDIT_OLDER_PUBLIC_KEYS ?? [])],
         anchorDir: anchorDirOf(config),
         graceMs: meteringRules(config).graceMs,
         signal: stop.signal,

@@ -5,7 +5,7 @@
  * It may end anywhere. The target refuses every start from its first row on until the move has ended, and the source
  * from the moment it is marked, which comes first: at no time can both be started.
  */
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import type pg from 'pg'
 import { keepAnchor, newestAnchor } from '../audit/anchor-files.ts'
 import { takeAnchor } from '../audit/take-anchor.ts'
@@ -42,6 +42,8 @@ export interface MoveOptions {
   /** Refuses a SECRETS_KEY that the source was not used with. */
   readonly checkSecrets: (pool: pg.Pool) => Promise<void>
   readonly signingKey: KeyObject
+  /** Those that verify the anchors that are there. */
+  readonly publicKeys: readonly KeyObject[]
   /** Where the anchors are that bind the log, and where the new one goes. */
   readonly anchorDir: string
   /** METERING_GRACE in milliseconds. */
@@ -153,8 +155,8 @@ function moveTables({ source, target }: MoveOptions, tables: readonly string[]):
   })
 }
 
-async function verified({ target, signingKey, anchorDir, signal, onWarning }: MoveOptions): Promise<VerifyReport> {
-  const newest = await newestAnchor(anchorDir, [createPublicKey(signingKey)], ({ message }) => onWarning(message))
+async function verified({ target, publicKeys, anchorDir, signal, onWarning }: MoveOptions): Promise<VerifyReport> {
+  const newest = await newestAnchor(anchorDir, publicKeys, ({ message }) => onWarning(message))
   const anchors = newest === null ? [] : [newest]
   const report = await verify({ store: target.store, pool: target.pool, anchors, signal })
   const found = kinds.reduce((sum, kind) => sum + report.counts[kind], 0)
