@@ -60,14 +60,19 @@ export async function benchAudit(): Promise<Figure[]> {
   const store = connectEventStore(server.url)
   try {
     await writeSystem(store, pool)
-    const { events, readMs, verifyMs, records, rss, differences } = await verifyInChild(server.url, url)
-    const [read, verified] = [events / readMs, events / verifyMs]
+    const { events, readMs, logMs, verifyMs, records, rss, differences } = await verifyInChild(server.url, url)
+    const [read, log, verified] = [events / readMs, events / logMs, events / verifyMs]
     return [
       { name: `bare client read of ${events} events, events/s`, value: (read * 1_000).toFixed(0) },
       { name: `verification, ${records} sealed records among it, events/s`, value: (verified * 1_000).toFixed(0) },
-      { name: 'verification against bare read', value: (verified / read).toFixed(2) },
+      { name: 'of it the log, without each stream by itself, events/s', value: (log * 1_000).toFixed(0) },
+      { name: 'the log against bare read', value: (log / read).toFixed(2) },
       { name: 'differences in the untouched system', value: `${differences}`, goal: '0' },
-      { name: 'peak memory at 10 %, 50 % and 100 % of the log, MiB', value: rss.join(', '), goal: 'flat' },
+      {
+        name: 'peak memory at 10 %, 50 % and 100 % of the log and at the end, MiB',
+        value: rss.join(', '),
+        goal: 'flat',
+      },
     ]
   } finally {
     await pool.end()
@@ -91,7 +96,7 @@ async function verifyInChild(eventStoreUrl: string, databaseUrl: string): Promis
 }
 
 /** Calls over months, sealed and closed on the way as they would be, read models beside them. */
-export async function writeSystem(store: EventStore, pool: pg.Pool): Promise<void> {
+async function writeSystem(store: EventStore, pool: pg.Pool): Promise<void> {
   await ensureReadModels(pool)
   await ensureMeteringTables(pool)
   let now = Date.parse('2026-01-01T00:00:00.000Z')
@@ -127,7 +132,7 @@ export async function writeSystem(store: EventStore, pool: pg.Pool): Promise<voi
   }
 
   for (let step = 1; step <= STEPS; step++) {
-    await log.write((EVENTS * step) / STEPS - log.written, 50)
+    await log.write((EVENTS * step) / STEPS - log.written, 200)
     now += 4 * 24 * 3_600_000
     await appendTick({ store, clock, databaseClock: async () => new Date(now) })
     await fold()

@@ -5,7 +5,7 @@
  */
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
 import { z } from 'zod'
-import { canonicalBytes } from './canonical.ts'
+import { canonicalBytes } from '../events/canonical.ts'
 import { inclusionProof, leafHash, merkleRoot, rootFromProof } from './merkle.ts'
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)

@@ -3,10 +3,10 @@
  * no setting.
  */
 import { createHash, type Hash } from 'node:crypto'
+import { canonicalText } from '../events/canonical.ts'
 import { type Anchor, type PublicKeys, signatureFault } from './anchor.ts'
 import { type BundleLine, lineSchema, type PartName, partNames } from './bundle.ts'
 import { contentCheck } from './bundle-content.ts'
-import { canonicalText } from './canonical.ts'
 
 export interface Difference {
   /** A line of the file, an event, a record, or a part. */

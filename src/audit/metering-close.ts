@@ -1,7 +1,7 @@
 /** What MonthClosed sums up, recomputed from the records. Pure. */
 import { createHash } from 'node:crypto'
+import { canonicalBytes } from '../events/canonical.ts'
 import type { MeteringDataOf } from '../events/metering.ts'
-import { canonicalBytes } from './canonical.ts'
 import type { AuditedRecord } from './metering-records.ts'
 
 type Line = MeteringDataOf<'MonthClosed'>['overage'][number]

@@ -3,7 +3,7 @@
  * that was folded from the log are compared by one rule; rows that need no longer be changed are kept as a digest.
  */
 import { createHash } from 'node:crypto'
-import { canonicalText } from './canonical.ts'
+import { canonicalText } from '../events/canonical.ts'
 
 export interface AuditedTable {
   readonly name: string

@@ -3,8 +3,8 @@
  * when it balances.
  */
 import { createHash } from 'node:crypto'
-import canonicalize from 'canonicalize'
 import { monthStart, nextMonth } from '../commands/plans.ts'
+import { canonicalText } from '../events/canonical.ts'
 import type { MeteringDataOf, MeteringEvent } from '../events/metering.ts'
 import type { CustomerBooks } from './books.ts'
 import type { MeteringRecord } from './record.ts'
@@ -103,7 +103,5 @@ function digestOf(records: readonly MeteringRecord[]): string {
       ownQuantity: sealed?.ownQuantity ?? 0,
       digest: sealed?.digest ?? '',
     }))
-  return createHash('sha256')
-    .update(canonicalize(sealed) ?? '')
-    .digest('hex')
+  return createHash('sha256').update(canonicalText(sealed)).digest('hex')
 }
