@@ -132,7 +132,7 @@ async function writeSystem(store: EventStore, pool: pg.Pool): Promise<void> {
   }
 
   for (let step = 1; step <= STEPS; step++) {
-    await log.write((EVENTS * step) / STEPS - log.written, 200)
+    await log.write((EVENTS * step) / STEPS - log.written, 50)
     now += 4 * 24 * 3_600_000
     await appendTick({ store, clock, databaseClock: async () => new Date(now) })
     await fold()

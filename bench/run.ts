@@ -1,5 +1,6 @@
 /** `npm run bench [NAME…]`: every bench, or those named; a table with what was measured and what was aimed at. */
 import { benchAudit } from './audit.ts'
+import { benchBundle } from './bundle.ts'
 import { benchCommits } from './commits.ts'
 import { benchConsole } from './console.ts'
 import { benchEventStore } from './eventstore.ts'
@@ -16,6 +17,7 @@ const benches = {
   relay: benchRelay,
   metering: benchMetering,
   audit: benchAudit,
+  bundle: benchBundle,
   console: benchConsole,
 }
 

@@ -1,8 +1,9 @@
 /** Anchors as files of a folder: named after their tick's time, written whole or not at all. */
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeWhole } from '../write-whole.ts'
 import { type Anchor, anchorFault, anchorSchema, type PublicKeys } from './anchor.ts'
+import { readBounded } from './bounded-file.ts'
 
 export interface AnchorFile {
   /** ISO 8601 UTC, from the file's name. */
@@ -34,7 +35,7 @@ export async function listAnchors(dir: string): Promise<AnchorFile[]> {
 
 /** Reads an anchor and verifies its signature and root. @throws BadAnchor; what reading the file throws */
 export async function readAnchor(path: string, keys: PublicKeys): Promise<Anchor> {
-  const text = await readFile(path, 'utf8')
+  const text = (await readBounded(path, 'anchor')).toString('utf8')
   let anchor: Anchor
   try {
     anchor = anchorSchema.parse(JSON.parse(text))

@@ -10,6 +10,7 @@ import { foldMonth, type LoggedEvent } from '../statements/month.ts'
 import type { Anchor, PublicKeys } from './anchor.ts'
 import { customerHead, meteringHead, pointFaults } from './anchored-point.ts'
 import type { AnchorsLine, BundledEvent } from './bundle.ts'
+import { callDigests } from './call-digests.ts'
 import { statementDocument } from './document.ts'
 import { type Heads, passEvent } from './heads.ts'
 import { heldAgainst } from './held-against.ts'
@@ -33,7 +34,7 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
   const rules = streamRules(customerId, firstRevision === 0n)
   const records = meteringMonth(customerId, month)
   const fold = foldMonth(month)
-  const callsAt = new Map<number, VoidTarget>()
+  const callsAt = callDigests(Number(firstRevision))
   const holds = kept.map((anchor) => ({ anchor, against: heldAgainst(anchor) }))
   const counts = { events: 0, metering: 0 }
 
@@ -60,6 +61,12 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
       if (held !== null) say(where, held.fault)
     }
     return stored
+  }
+
+  /** The call that a void names; undefined where the bundle does not reach back to it. */
+  function targetOf(event: LoggedEvent['event']): VoidTarget | undefined {
+    if (event.type !== 'DetectionVoided' || BigInt(event.data.revision) < firstRevision) return undefined
+    return callsAt.has(event.data.revision, event.data) ? event.data : null
   }
 
   function meter(revision: number, { event, hash }: LoggedEvent): void {
@@ -119,13 +126,8 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
       if (logged === null) return
       const { event } = logged
       const revision = Number(bundled.revision)
-      if (event.type === 'DetectionSucceeded') {
-        const { detectionId, yearMonth, funding, bucketKey } = event.data
-        callsAt.set(revision, { detectionId, yearMonth, funding, bucketKey })
-      }
-      const isInside = event.type === 'DetectionVoided' && BigInt(event.data.revision) >= firstRevision
-      const target = isInside ? (callsAt.get(event.data.revision) ?? null) : undefined
-      for (const fault of rules.pass(event, target)) say(where, fault)
+      if (event.type === 'DetectionSucceeded') callsAt.add(revision, event.data)
+      for (const fault of rules.pass(event, targetOf(event))) say(where, fault)
       meter(revision, logged)
       if (!belongsTo(month, logged)) return
       try {

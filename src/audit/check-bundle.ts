@@ -37,7 +37,15 @@ export async function checkBundle(
   let stage = 0
   let number = 0
 
-  for await (const bytes of linesOf(chunks)) {
+  const lines = linesOf(chunks)
+  for (;;) {
+    const bytes = await nextLine(lines, (fault) => say('the file', `line ${number + 1}: ${fault}`))
+    if (bytes === null) break
+    if (differences.length >= mostDifferences) {
+      say('the file', `more than ${mostDifferences} differences: read no further than line ${number}`)
+      await lines.return(undefined)
+      break
+    }
     number += 1
     const where = `line ${number}`
     const line = readLine(bytes, (fault) => say(where, fault))
@@ -78,6 +86,20 @@ export async function checkBundle(
   return { differences, content: { customerId, month, ...check.end() } }
 }
 
+/** Null at the end, also where a line has none. */
+async function nextLine(
+  lines: AsyncGenerator<Buffer, void, undefined>,
+  say: (fault: string) => void,
+): Promise<Buffer | null> {
+  try {
+    return (await lines.next()).value ?? null
+  } catch (error) {
+    if (!(error instanceof NoBundle)) throw error
+    say(error.message)
+    return null
+  }
+}
+
 type Tallies = ReadonlyMap<PartName, { readonly lines: number; readonly bytes: number; readonly hash: Hash }>
 
 function manifestFaults(
@@ -100,16 +122,32 @@ function manifestFaults(
   return faults
 }
 
-/** Lines with their line feeds. A carriage return or a line separator inside a string ends no line. */
-async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+/** A statement with some 50,000 changes; events are far below. Longer lines are of no bundle. */
+const longestLine = 32 * 1_048_576
+/** So many differences are named; a file that has more is read no further. */
+const mostDifferences = 10_000
+
+class NoBundle extends Error {}
+
+/** Lines with their line feeds. A carriage return or a line separator inside a string ends no line. @throws NoBundle */
+async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
   let pending: Buffer[] = []
+  let size = 0
+  const grow = (bytes: number) => {
+    size += bytes
+    if (size > longestLine)
+      throw new NoBundle(`it has a line of more than ${longestLine / 1_048_576} MiB: it is no bundle`)
+  }
   for await (const chunk of chunks) {
     let from = 0
     for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+      grow(at + 1 - from)
       yield Buffer.concat([...pending, chunk.subarray(from, at + 1)])
       pending = []
+      size = 0
       from = at + 1
     }
+    grow(chunk.length - from)
     if (from < chunk.length) pending.push(chunk.subarray(from))
   }
   if (pending.length > 0) yield Buffer.concat(pending)

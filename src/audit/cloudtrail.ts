@@ -1,7 +1,9 @@
 /**
  * CloudTrail's events of BatchMeterUsage, as it delivers them: `{"Records": […]}`, each event with the request and the
  * answer. Source: "Logging AWS Marketplace Metering API calls with AWS CloudTrail" (names in camel case, times of
- * records as `Apr 19, 2018 4:32:50 PM` in UTC), CloudTrail record contents. Pure.
+ * records as `Apr 19, 2018 4:32:50 PM` in UTC, the buyer's account as `customerAWSAccountID`), CloudTrail record
+ * contents (an event may be delivered more than once, under one eventID; a refused call has no request or no answer).
+ * Pure.
  */
 import { z } from 'zod'
 
@@ -10,14 +12,30 @@ export class BadCloudTrail extends Error {
   override name = 'BadCloudTrail'
 }
 
-const usageRecord = z.object({
-  timestamp: z.union([z.string(), z.number()]),
-  dimension: z.string(),
-  quantity: z.int().default(0),
-  customerIdentifier: z.string().optional(),
-  customerAWSAccountId: z.string().optional(),
-  licenseArn: z.string().optional(),
-})
+/** The API says `CustomerAWSAccountId`, CloudTrail's example `customerAWSAccountID`: names are told apart in small letters. */
+const inSmallLetters = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null
+    ? Object.fromEntries(Object.entries(value).map(([name, inner]) => [name.toLowerCase(), inner]))
+    : value
+
+const usageRecord = z.preprocess(
+  inSmallLetters,
+  z
+    .object({
+      timestamp: z.union([z.string(), z.number()]),
+      dimension: z.string(),
+      quantity: z.int().default(0),
+      customeridentifier: z.string().nullish(),
+      customerawsaccountid: z.string().nullish(),
+      licensearn: z.string().nullish(),
+    })
+    .transform(({ customeridentifier, customerawsaccountid, licensearn, ...record }) => ({
+      ...record,
+      customerIdentifier: customeridentifier ?? undefined,
+      customerAWSAccountId: customerawsaccountid ?? undefined,
+      licenseArn: licensearn ?? undefined,
+    })),
+)
 const batchMeterUsage = z.object({
   eventID: z.string(),
   eventTime: z.string(),
@@ -25,7 +43,9 @@ const batchMeterUsage = z.object({
   errorCode: z.string().optional(),
   errorMessage: z.string().optional(),
   userIdentity: z.object({ arn: z.string().optional() }).optional(),
-  requestParameters: z.object({ usageRecords: z.array(usageRecord).default([]), productCode: z.string().optional() }),
+  requestParameters: z
+    .object({ usageRecords: z.array(usageRecord).nullish(), productCode: z.string().nullish() })
+    .nullish(),
   responseElements: z
     .object({
       results: z
@@ -41,7 +61,10 @@ const batchMeterUsage = z.object({
     })
     .nullish(),
 })
-const logFile = z.object({ Records: z.array(z.object({ eventName: z.string().optional() }).loose()) })
+const logFile = z.object({
+  Records: z.array(z.object({ eventName: z.string().optional(), eventSource: z.string().optional() }).loose()),
+})
+const source = 'metering-marketplace.amazonaws.com'
 
 type UsageRecord = z.infer<typeof usageRecord>
 
@@ -64,28 +87,36 @@ export interface SentUsage {
   readonly meteringRecordId: string | null
 }
 
-/** The usage in one file's text; other events of the account are passed over. @throws BadCloudTrail */
-export function readCloudTrail(text: string, name: string): SentUsage[] {
+/**
+ * The usage in one file's text; other events of the account are passed over.
+ * @param seen ids of events that were read before; one event may stand in several files, or twice in one
+ * @throws BadCloudTrail
+ */
+export function readCloudTrail(text: string, name: string, seen: Set<string> = new Set()): SentUsage[] {
   let file: z.infer<typeof logFile>
   try {
     file = logFile.parse(JSON.parse(text))
   } catch (cause) {
     throw new BadCloudTrail(`${name} is no log file of CloudTrail`, { cause })
   }
-  return file.Records.filter(({ eventName }) => eventName === 'BatchMeterUsage').flatMap((record) => {
+  const isMetering = ({ eventName, eventSource = source }: (typeof file.Records)[number]) =>
+    eventName === 'BatchMeterUsage' && eventSource === source
+  return file.Records.filter(isMetering).flatMap((record) => {
     const event = batchMeterUsage.safeParse(record)
     if (!event.success) {
       throw new BadCloudTrail(`${name} holds a BatchMeterUsage that cannot be read: ${event.error.issues[0]?.message}`)
     }
+    if (seen.has(event.data.eventID)) return []
+    seen.add(event.data.eventID)
     return usageOf(event.data)
   })
 }
 
 function usageOf(event: z.infer<typeof batchMeterUsage>): SentUsage[] {
-  const { productCode, usageRecords } = event.requestParameters
+  const { productCode, usageRecords } = event.requestParameters ?? {}
   const results = [...(event.responseElements?.results ?? [])]
   const unprocessed = [...(event.responseElements?.unprocessedRecords ?? [])]
-  return usageRecords.map((sent) => {
+  return (usageRecords ?? []).map((sent) => {
     const result = takeOut(results, ({ usageRecord: of }) => of !== undefined && isSame(sent, of))
     const isUnprocessed = result === undefined && takeOut(unprocessed, (of) => isSame(sent, of)) !== undefined
     return {

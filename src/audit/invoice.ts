@@ -17,7 +17,10 @@ const group = z.object({
   invoiceBillingPeriod: z.object({ month: z.int().min(1).max(12), year: z.int() }),
   pricingCurrencyAmount: z.object({ amount: z.string().regex(/^-?\d+(\.\d+)?$/), currencyCode: z.string() }),
 })
-const answer = z.object({ agreementInvoiceLineItemGroupSummaries: z.array(group) })
+const answer = z.object({
+  agreementInvoiceLineItemGroupSummaries: z.array(group),
+  nextToken: z.string().nullish(),
+})
 const file = z.union([answer.transform((one) => [one]), z.array(answer), z.array(group).transform(asAnswers)])
 
 function asAnswers(groups: z.infer<typeof group>[]): z.infer<typeof answer>[] {
@@ -41,6 +44,11 @@ export function readInvoices(text: string, name: string): InvoiceLine[] {
     answers = file.parse(JSON.parse(text))
   } catch (cause) {
     throw new BadInvoice(`${name} is no answer of ListAgreementInvoiceLineItems`, { cause })
+  }
+  if (answers.at(-1)?.nextToken) {
+    throw new BadInvoice(
+      `${name} is one page of several: its last answer has a nextToken, and what it leads to is missing`,
+    )
   }
   return answers
     .flatMap(({ agreementInvoiceLineItemGroupSummaries: groups }) => groups)

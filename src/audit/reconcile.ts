@@ -40,14 +40,15 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
   const ledger = await readLedger(store, month)
   const sent: SentUsage[] = []
   let files = 0
+  const seen = new Set<string>()
   for await (const { name, text } of cloudTrail) {
     files += 1
-    sent.push(
-      ...readCloudTrail(text, name).filter(({ timestamp }) => month === undefined || timestamp.startsWith(month)),
-    )
+    for (const usage of readCloudTrail(text, name, seen)) {
+      if (month === undefined || usage.timestamp.startsWith(month)) sent.push(usage)
+    }
   }
   const lines: InvoiceLine[] = []
-  for await (const { name, text } of invoices) lines.push(...readInvoices(text, name))
+  for await (const { name, text } of invoices) for (const line of readInvoices(text, name)) lines.push(line)
   const ofMonth = lines.filter((line) => month === undefined || line.month === month)
   const agreements = new Map([...(await agreementsIn(pool)), ...options.agreements])
   return {

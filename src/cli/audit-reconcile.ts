@@ -1,9 +1,7 @@
 /** `audit reconcile`: our ledger of what was sent against AWS's own records of it. */
-import { readFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
 import type { Command } from 'commander'
 import { z } from 'zod'
+import { readPacked } from '../audit/bounded-file.ts'
 import { yearMonthSchema } from '../audit/bundle.ts'
 import { type NamedText, type ReconcileReport, reconcile } from '../audit/reconcile.ts'
 import { argument, CommandError, print, printJson, printTable } from './output.ts'
@@ -40,8 +38,8 @@ export function addReconcileCommand(audit: Command): void {
         const report = await reconcile({
           store,
           pool,
-          cloudTrail: textsOf(cloudtrail),
-          invoices: textsOf(invoice),
+          cloudTrail: textsOf(cloudtrail, 'log file of CloudTrail'),
+          invoices: textsOf(invoice, 'answer of ListAgreementInvoiceLineItems'),
           agreements: new Map(agreement.map((pair) => splitAt(pair, pair.indexOf('=')))),
           month,
         })
@@ -52,14 +50,8 @@ export function addReconcileCommand(audit: Command): void {
 
 const splitAt = (text: string, at: number): [string, string] => [text.slice(0, at), text.slice(at + 1)]
 
-const unpack = promisify(gunzip)
-
-async function* textsOf(paths: readonly string[]): AsyncGenerator<NamedText, void, void> {
-  for (const name of paths) {
-    const bytes = await readFile(name)
-    const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b
-    yield { name, text: (isPacked ? await unpack(bytes) : bytes).toString('utf8') }
-  }
+async function* textsOf(paths: readonly string[], what: string): AsyncGenerator<NamedText, void, void> {
+  for (const name of paths) yield { name, text: await readPacked(name, what) }
 }
 
 /** @throws CommandError when anything differs, so that the exit code says so */

@@ -1,8 +1,8 @@
 /** What the auditor's commands take from settings and files. */
 import { createPublicKey, type KeyObject } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { secretsOf } from '../app/secrets.ts'
+import { readBounded } from '../audit/bounded-file.ts'
 import { loadConfig } from '../config.ts'
 import { CommandError } from './output.ts'
 
@@ -26,7 +26,7 @@ export async function auditSettings(): Promise<{
 
 /** @throws CommandError when the file holds none, what reading it throws */
 async function readPublicKey(path: string): Promise<KeyObject> {
-  const pem = await readFile(path, 'utf8')
+  const pem = await readBounded(path, 'public key', 1_048_576)
   try {
     const key = createPublicKey(pem)
     if (key.asymmetricKeyType === 'ed25519') return key

@@ -135,6 +135,66 @@ test('times are read as UTC, whatever zone this machine is in', () => {
   }
 })
 
+test("AWS's own example is read: names, times and the buyer's account as CloudTrail spells them", () => {
+  // "Logging AWS Marketplace Metering API calls with CloudTrail", AWS Marketplace API reference.
+  const usageRecord = {
+    dimension: 'Dimension1',
+    timestamp: 'Apr 19, 2018 4:32:50 PM',
+    customerIdentifier: 'customer1',
+    customerAWSAccountID: '987654321098',
+    quantity: 1,
+  }
+  const event = {
+    eventVersion: '1.05',
+    userIdentity: { type: 'IAMUser', arn: 'arn:aws:iam::123456789012:user/Alice', accountId: '123456789012' },
+    eventTime: '2018-04-19T16:32:51Z',
+    eventSource: 'metering-marketplace.amazonaws.com',
+    eventName: 'BatchMeterUsage',
+    awsRegion: 'us-east-1',
+    requestParameters: { usageRecords: [usageRecord], productCode: 'EXAMPLE_proCode' },
+    responseElements: {
+      results: [{ usageRecord, meteringRecordId: 'bEXAMPLE-98f0-4e90-8bd2-bf0EXAMPLE1e', status: 'Success' }],
+      unprocessedRecords: [],
+    },
+    requestID: 'dEXAMPLE-251d-11e7-8d11-1f3EXAMPLE8b',
+    eventID: 'cEXAMPLE-e6c2-465d-b47f-150EXAMPLE97',
+    readOnly: false,
+    eventType: 'AwsApiCall',
+    recipientAccountId: '123456789012',
+  }
+  expect(readCloudTrail(JSON.stringify({ Records: [event] }), 'x.json')).toEqual([
+    {
+      eventId: event.eventID,
+      eventTime: '2018-04-19T16:32:51.000Z',
+      region: 'us-east-1',
+      caller: 'arn:aws:iam::123456789012:user/Alice',
+      licence: 'EXAMPLE_proCode/987654321098',
+      dimension: 'Dimension1',
+      timestamp: '2018-04-19T16:32:50.000Z',
+      quantity: 1,
+      status: 'Success',
+      meteringRecordId: 'bEXAMPLE-98f0-4e90-8bd2-bf0EXAMPLE1e',
+    },
+  ])
+})
+
+test('an event that was delivered twice counts once, a refused call without its request not at all', () => {
+  const seen = new Set<string>()
+  const file = fileOf([later, later])
+  expect(readCloudTrail(file, 'a.json', seen)).toHaveLength(1)
+  expect(readCloudTrail(file, 'b.json', seen)).toEqual([])
+  const denied = { ...JSON.parse(fileOf([later])).Records[1], errorCode: 'AccessDenied', requestParameters: null }
+  expect(readCloudTrail(JSON.stringify({ Records: [denied] }), 'x.json')).toEqual([])
+  const elsewhere = { ...JSON.parse(fileOf([later])).Records[1], eventSource: 'example.amazonaws.com' }
+  expect(readCloudTrail(JSON.stringify({ Records: [elsewhere] }), 'x.json')).toEqual([])
+})
+
+test('a page of invoices that names another is not taken for all of them', () => {
+  const page = { agreementInvoiceLineItemGroupSummaries: [], nextToken: 'more' }
+  expect(() => readInvoices(JSON.stringify(page), 'x.json')).toThrow(/x.json is one page of several/)
+  expect(readInvoices(JSON.stringify([page, { ...page, nextToken: null }]), 'x.json')).toEqual([])
+})
+
 describe('what differs from CloudTrail is named with its likely cause', () => {
   const otherQuantity = (event: TrailEvent, quantity = 77): TrailEvent => ({
     ...event,
@@ -195,7 +255,7 @@ describe('what differs from CloudTrail is named with its likely cause', () => {
     ],
     [
       'another region',
-      (one, event) => [[one], [event, { ...event, awsRegion: 'eu-west-1' }]],
+      (one, event) => [[one], [event, { ...event, eventID: 'abroad', awsRegion: 'eu-west-1' }]],
       /were sent in eu-west-1 .* the record is for us-east-1/,
       /two regions/,
       null,
@@ -227,7 +287,7 @@ describe('what differs from CloudTrail is named with its likely cause', () => {
       'usage sent under the product too',
       (one, event) => {
         const { licenseArn: _, ...record } = event.record
-        return [[one], [event, { ...event, record, productCode: 'prod' }]]
+        return [[one], [event, { ...event, eventID: 'again', record, productCode: 'prod' }]]
       },
       /under the licence and under prod\/123456789012/,
       /billed twice/,
