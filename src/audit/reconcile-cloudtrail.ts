@@ -33,11 +33,29 @@ export function againstCloudTrail(ledger: readonly LedgerRecord[], sent: readonl
   const found = ledger
     .filter(({ sealed: { submission } }) => submission === 'due' || submission === 'off')
     .flatMap((one) => faultsOf(one, byHour.get(keyOf(one)) ?? [], covers))
+  found.push(...unreached(ledger, byHour, covers))
   for (const [key, usages] of byHour) {
     const own = books.byKey.get(key)
     found.push(...(own === undefined ? strangers(usages, books) : billedTwice(own, usages, underProduct)))
   }
   return found
+}
+
+/** What these files can say nothing of is not confirmed by them: one line for all of it. */
+function unreached(
+  ledger: readonly LedgerRecord[],
+  byHour: ReadonlyMap<string, readonly SentUsage[]>,
+  covers: (at: string) => boolean,
+): Unreconciled[] {
+  const open = ledger
+    .filter(({ record, attemptedAt }) => record.state === 'accepted' && !attemptedAt.some(covers))
+    .filter((one) => byHour.get(keyOf(one))?.some(isSuccess) !== true)
+    .map(({ sealed }) => sealed.timestamp)
+    .toSorted()
+  if (open.length === 0) return []
+  const fault = `these files do not reach the attempts of ${open.length} accepted records, of ${open[0]} to ${open.at(-1)}`
+  const cause = 'more files of CloudTrail are needed, which keeps them 90 days; --month asks of one month alone'
+  return [{ recordId: null, customerId: null, fault, cause, next: null }]
 }
 
 interface Books {

@@ -43,6 +43,9 @@ export function addReconcileCommand(audit: Command): void {
           agreements: new Map(agreement.map((pair) => splitAt(pair, pair.indexOf('=')))),
           month,
         })
+        if (month !== undefined && report.records + report.sent + report.invoiceLines === 0) {
+          throw new CommandError(`There is nothing of ${month}, here or in these files.`)
+        }
         printReconciled(report, json)
       })
     })

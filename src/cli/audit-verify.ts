@@ -76,6 +76,10 @@ const runVerify = (options: VerifyCommand): Promise<void> =>
       const isEmpty = report.events === 0 && report.differences.length === 0
       if (!whole && isEmpty) throw new CommandError(`Customer ${options.customer} is unknown.`)
       printVerifyReport(report, options.json)
+      // A month that was mistyped must not look like one in order.
+      if (options.month !== undefined && report.months === 0) {
+        throw new CommandError(`The log has nothing of ${options.month}.`)
+      }
     } catch (error) {
       bar.stop()
       if (!(error instanceof Interrupted)) throw error

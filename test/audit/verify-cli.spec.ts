@@ -93,7 +93,14 @@ test('reconcile reads packed files, names what differs, and says what to do', as
   await system.withTables(async (_, url) => {
     expect((await run(url, 'reconcile')).failure).toMatch(/--cloudtrail or --invoice/)
     const { printed, failure } = await run(url, 'reconcile', '--cloudtrail', trailFile, '--month', '2026-02')
-    expect(failure).toBeNull()
+    // An empty file confirms nothing.
+    expect(failure).toBe('1 differences.')
+    expect(printed).toMatch(
+      /^DIFFERENCE {2}AWS: these files do not reach the attempts of \d accepted records, of 2026-02/m,
+    )
     expect(printed).toMatch(/^sealed records +7$/m)
+    const nothing = await run(url, 'reconcile', '--cloudtrail', trailFile, '--month', '2031-02')
+    expect(nothing.failure).toBe('There is nothing of 2031-02, here or in these files.')
+    expect((await run(url, 'verify', '--month', '2031-02')).failure).toBe('The log has nothing of 2031-02.')
   })
 })

@@ -23,6 +23,13 @@ COPIED = {"CustomerRegistered": TERMS + ["hardCap", "licence"], "MonthlyCreditsG
           "MonthlyLimitChanged": TERMS, "LicenceChanged": ["licence"], "SubscriptionResumed": ["licence"],
           "DetectionSucceeded": ["sequence"]}
 SET = {"HardCapEnabled": {"hardCap": True}, "HardCapDisabled": {"hardCap": False}, "CustomerDeactivated": {"deactivated": True}}
+TYPES = {
+    "event": "ApiKeyDeactivated ApiKeyIssued ApiKeyRegenerated AttemptFenced CustomerDeactivated DetectionReplayed "
+             "DetectionVoided LicenceChangeScheduled PlanChangeScheduled ScheduledPlanChangeCancelled SubscriptionEnded".split()
+             + [*COPIED, *SET],
+    "metering": "AdjustmentNoted MonthClosed RecordAccepted RecordCarriedForward RecordRefused RecordRetried RecordSealed "
+                "RecordUnbillable RecordWrittenOff SubmissionAnswered SubmissionAttempted".split(),
+}
 LONGEST = 32 << 20  # bytes of a line
 EXACT = Context(prec=200)
 sha = lambda data: hashlib.sha256(data).hexdigest()
@@ -485,6 +492,8 @@ def verify(path, keys, kept, say):
         else:
             event = line["event"]
             kind, data = event["type"], event["data"]
+            if kind not in TYPES[part]:
+                say(where, "there is no event of type " + kind)
             for check in (chains["customer"], customer) if part == "event" else (chains["metering"], metering):
                 for fault in check.add(event):
                     say("%s revision %s (%s, %s)" % (event["stream"], event["revision"], kind, event["id"]), fault)
