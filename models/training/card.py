@@ -59,10 +59,11 @@ def _seeds(figures: dict) -> str:
         "| seed | AUC, val whole frames pooled | mean AUC over sources | mean APCER | mean BPCER |",
         "|---|---|---|---|---|",
     ]
-    for seed, result in figures["seeds"].items():
-        whole = result["whole"]
-        rates = " | ".join(_percent(whole[name]["mean"], whole[name]["interval"]) for name in ("apcer", "bpcer"))
-        rows.append(f"| {seed} | {result['auc']:.4f} | {_mean(whole['auc'], whole['aucInterval'])} | {rates} |")
+    for seed, result in [*figures["seeds"].items(), ("both", figures["seedsTogether"])]:
+        if result:
+            whole = result["whole"]
+            rates = " | ".join(_percent(whole[name]["mean"], whole[name]["interval"]) for name in ("apcer", "bpcer"))
+            rows.append(f"| {seed} | {result['auc']:.4f} | {_mean(whole['auc'], whole['aucInterval'])} | {rates} |")
     return "\n".join(rows)
 
 

@@ -8,7 +8,7 @@ import torch
 import data
 from crops import crops
 from network import Network
-from settings import INPUTS, WORK
+from settings import INPUTS, TEACHER_INPUTS, WORK
 
 
 def clean(pictures: list[data.Picture]) -> dict[str, np.ndarray]:
@@ -26,24 +26,46 @@ def clean(pictures: list[data.Picture]) -> dict[str, np.ndarray]:
     return {name: np.load(file, mmap_mode="r") for name, file in files.items()}
 
 
-def score(weights: Path, pictures: list[data.Picture], wanted: np.ndarray) -> np.ndarray:
-    """Logits of the wanted pictures: pictures × boxes × (fused, each input alone, each teacher imitated)."""
+def scores(name: str, pictures: list[data.Picture]) -> np.ndarray:
+    """
+    Logits (pictures × boxes × (fused, each input alone, each teacher imitated)) by the training called `name`, kept on
+    disk: of the sources it held out, otherwise of group val; NaN for all others.
+    """
+    file = WORK / f"{name}.scores.npy"
+    if not file.exists():
+        wanted = _judged_by(name, pictures)
+        out = np.full((len(pictures), 2, 1 + len(INPUTS) + len(TEACHER_INPUTS)), np.nan, np.float32)
+        out[wanted] = _run(WORK / f"{name}.pt", pictures, wanted)
+        np.save(file, out)
+    return np.load(file)
+
+
+def _judged_by(name: str, pictures: list[data.Picture]) -> np.ndarray:
+    if not name.startswith("fold"):
+        return np.array([i for i, p in enumerate(pictures) if p.group == "val"], int)
+    fold, sources = int(name[4:].split("-")[0]), data.folds(pictures)
+    return np.array([i for i, p in enumerate(pictures) if sources[p.source] == fold], int)
+
+
+def _run(weights: Path, pictures: list[data.Picture], wanted: np.ndarray) -> np.ndarray:
     network = Network()
     network.load_state_dict(torch.load(weights, weights_only=True))
     network.eval().to(memory_format=torch.channels_last)
     inputs = clean(pictures)
-    boxes = inputs[next(iter(INPUTS))].shape[1]
     out = []
     with torch.inference_mode():
-        for i in range(0, len(wanted), 64):
-            some = wanted[i : i + 64]
+        for i in range(0, len(wanted), 32):
+            some = wanted[i : i + 32]
             batch = {}
             for name in INPUTS:
                 pixels = torch.from_numpy(inputs[name][some]).flatten(0, 1).permute(0, 3, 1, 2)
                 batch[name] = pixels.float().contiguous(memory_format=torch.channels_last)
             fused, alone, imitated = network(batch)
-            out.append(torch.cat([fused[:, None], alone, imitated * 2], 1).unflatten(0, (len(some), boxes)).numpy())
+            out.append(torch.cat([fused[:, None], alone, imitated * 2], 1).unflatten(0, (len(some), 2)).numpy())
     return np.concatenate(out)
+
+
+ENOUGH = 5  # pictures of each label for a source to count in a mean, as in `npm run evaluate`
 
 
 def auc(live: np.ndarray, spoof: np.ndarray) -> float:
@@ -105,7 +127,7 @@ def per_source(pictures: list[data.Picture], logits: np.ndarray, threshold: floa
 def summary(rows: list[dict], frame: str) -> dict:
     """Means over the sources of one framing, and all pictures by kind of attack."""
     rows = [row for row in rows if row["frame"] == frame]
-    judged = [row for row in rows if "auc" in row]
+    judged = [row for row in rows if min(row["live"], row["spoof"]) >= ENOUGH]
     out: dict = {"sources": len(judged)}
     if judged:
         aucs = [row["auc"] for row in judged]

@@ -16,7 +16,7 @@ OPSET = 17
 
 
 class Shipped(nn.Module):
-    """The network as the product runs it: one logit for live, one for spoof."""
+    """The network as the product runs it: a logit for live and one for spoof."""
 
     def __init__(self, network: Network, imitated: float) -> None:
         super().__init__()

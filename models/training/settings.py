@@ -29,9 +29,11 @@ FULL_FRAME, PORTRAIT = 1.6, 1.25
 VIEWS_PER_GROUP, MIN_VIEWS, MAX_VIEWS = 160, 2, 8  # augmented views per source and label, and per picture
 ATTACKS_PER_LIVE = 2  # synthetic attacks made of each live picture with a scene around the face
 
-STEPS = int(os.environ.get("TRAIN_STEPS", "960"))
+STEPS = 1200
 BATCH = 64
-LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 1.5e-3, 0.05, 80
+# Learning rate as cosines: (first step, step of its zero, peak). Each is cut short, the first by a warm restart.
+CYCLES = ((0, 960, 1.5e-3), (840, 1320, 1e-3))
+WEIGHT_DECAY, WARM_UP = 0.05, 80
 EMA = 0.993
 LABEL_SMOOTHING = 0.05
 # Shares of a batch: live pictures, spoofs, synthetic attacks.

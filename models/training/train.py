@@ -12,16 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import data
+import evaluate
 import views
 from network import Network
 from settings import (
     BATCH,
     CROP_WEIGHT,
+    CYCLES,
     EMA,
     IMITATION,
     INPUTS,
     LABEL_SMOOTHING,
-    LEARNING_RATE,
     SHARES,
     STEPS,
     WARM_UP,
@@ -63,9 +64,8 @@ def train(name: str, seed: int) -> None:
     for step in range(first, STEPS):
         # All chance depends on seed and step, so that a resumed run sees what an uninterrupted one would have.
         torch.manual_seed(seed * 1_000_003 + step)
-        rate = LEARNING_RATE * min(1, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / STEPS))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate(step)
         inputs, label, teachers = draw(np.random.default_rng([seed, step]))
         with torch.autocast("cpu", torch.bfloat16):
             fused, alone, imitated = network(inputs)
@@ -87,6 +87,13 @@ def train(name: str, seed: int) -> None:
             _save({**state, "optimizer": optimizer.state_dict(), "step": step + 1}, checkpoint)
     _save(average.module.state_dict(), target)
     checkpoint.unlink(missing_ok=True)
+
+
+def rate(step: int) -> float:
+    """The learning rate: cosines of the settings, with a warm-up."""
+    first, end, peak = [cycle for cycle in CYCLES if cycle[0] <= step][-1]
+    cosine = 0.5 + 0.5 * math.cos(math.pi * (step - first) / (end - first))
+    return peak * cosine * min(1, (step + 1) / WARM_UP)
 
 
 def loss(fused: Tensor, alone: Tensor, imitated: Tensor, label: Tensor, teachers: Tensor) -> Tensor:
@@ -170,3 +177,4 @@ def _save(state: dict, path: Path) -> None:
 
 if __name__ == "__main__":
     train(sys.argv[1], int(sys.argv[2]))
+    evaluate.scores(f"{sys.argv[1]}-{sys.argv[2]}", data.load())
