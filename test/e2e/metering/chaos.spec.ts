@@ -1,6 +1,6 @@
 /**
  * Metering as a whole under kill −9: every role, the broker, and AWS that loses answers, over two month boundaries of
- * virtual time. `METERING_DETECTIONS=100000` makes it the long run.
+ * virtual time. `npm run soak:metering` is the long run, of 100,000 detections.
  */
 import { randomInt } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -22,22 +22,24 @@ const kafka: Kafka | null = await kafkaForTests('metering while everything is ki
 const random = seeded(seed)
 
 const isLong = wanted >= 20_000
-/** Days with calls, in UTC; in the time between them nothing happens. */
+/** Hours with calls, in UTC; in the time between them nothing happens. */
 const busy = isLong
   ? ([
-      ['2027-01-29', '2027-02-03'],
-      ['2027-02-13', '2027-02-15'],
-      ['2027-02-26', '2027-03-03'],
+      ['2027-01-31T00', '2027-02-02T00'],
+      ['2027-02-14T00', '2027-02-15T00'],
+      ['2027-02-28T00', '2027-03-02T00'],
     ] as const)
   : ([
-      ['2027-01-31', '2027-02-01'],
-      ['2027-02-14', '2027-02-14'],
-      ['2027-02-28', '2027-03-01'],
+      ['2027-01-31T17', '2027-02-01T08'],
+      ['2027-02-28T17', '2027-03-01T08'],
     ] as const)
+const startOf = (hour: string): string => `${hour}:00:00.000Z`
 /** Customers who call at the same instant; each makes a share of that instant's calls. */
 const atOnce = isLong ? 6 : 3
-/** Something dies each so many hours of traffic. */
-const killEveryHours = isLong ? 12 : 28
+/** Each so many hours of traffic something dies or changes; the shortest run has each kind of it. */
+const every = isLong
+  ? { kill: 4, cap: 6, upgrade: 10, end: 60, renewal: 60, move: 20 }
+  : { kill: 5, cap: 4, upgrade: 6, end: 16, renewal: 15, move: 10 }
 /** AWS takes a record for 24 hours. */
 const mostBehindMs = 14 * hourMs
 const kinds = ['licence', 'licence', 'licence', 'product', 'none'] as const
@@ -60,7 +62,7 @@ const started = performance.now()
 
 beforeAll(async () => {
   if (kafka === null) return
-  world = await startWorld(`${busy[0][0]}T00:00:00.000Z`, kafka.brokers)
+  world = await startWorld(startOf(busy[0][0]), kafka.brokers)
   traffic = createTraffic(world)
   const roles = [
     world.start('relay', 'relay'),
@@ -108,10 +110,10 @@ function strike(place: number): void {
   }
 }
 
-/** Hours of busy days from now on. */
+/** Busy hours from now on. */
 const hoursLeft = (): number =>
-  busy.reduce((sum, [first, last]) => {
-    const left = Date.parse(last) + 24 * hourMs - Math.max(Date.parse(first), world.time())
+  busy.reduce((sum, [first, end]) => {
+    const left = Date.parse(startOf(end)) - Math.max(Date.parse(startOf(first)), world.time())
     return sum + Math.max(0, left / hourMs)
   }, 0)
 
@@ -134,15 +136,16 @@ const capped: Buyer[] = []
 /** Now and then something changes; each kind comes several times in the shortest run. */
 async function changes(): Promise<void> {
   hoursDone += 1
-  if (hoursDone % killEveryHours === 20) strike(Math.floor(hoursDone / killEveryHours))
-  if (hoursDone % 6 === 1) {
+  const is = (what: keyof typeof every, part: number) => hoursDone % every[what] === Math.floor(every[what] * part)
+  if (is('kill', 0.5)) strike(Math.floor(hoursDone / every.kill))
+  if (is('cap', 0)) {
     for (const buyer of capped.splice(0)) await traffic.cap(buyer, false)
     const buyer = random.pick(buyers)
     await traffic.cap(buyer, true)
     capped.push(buyer)
   }
-  if (hoursDone % 10 === 5) await traffic.upgrade(random.pick(buyers))
-  if (hoursDone % 60 === 30) {
+  if (is('upgrade', 0.5)) await traffic.upgrade(random.pick(buyers))
+  if (is('end', 0.5)) {
     await keepUp(4 * hourMs) // AWS takes nothing of an ended licence after an hour, however late we are
     const buyer = random.pick(buyers.filter(({ licence, next }) => licence.kind === 'licence' && licence !== next))
     await traffic.endsAndResumes(buyer, async () => {
@@ -151,10 +154,17 @@ async function changes(): Promise<void> {
     })
     await toFullHour()
   }
-  if (hoursDone % 60 === 50) {
-    await traffic.renew(
-      random.pick(buyers.filter(({ licence, next }) => licence.kind === 'licence' && licence !== next)),
-    )
+  const one = (kind: Buyer['licence']['kind']) =>
+    random.pick(buyers.filter(({ licence, next }) => licence.kind === kind && licence !== next))
+  if (is('renewal', 0.8)) await traffic.renew(one('licence'))
+  if (is('move', 0.3)) {
+    // Not before the hour is over, though calls come at once.
+    const buyer = one('product')
+    await world.setClock(world.time() + randomInt(1, hourMs))
+    await traffic.renew(buyer)
+    await traffic.calls(buyer, 3)
+    await toFullHour()
+    await traffic.calls(buyer, 3)
   }
 }
 
@@ -187,10 +197,9 @@ function mostBehind(): number {
   return day === '01' && hour < '06' ? 4 * hourMs : mostBehindMs
 }
 
-async function trafficOf([first, last]: (typeof busy)[number]): Promise<void> {
-  await world.at(`${first}T00:00:00.000Z`)
-  const end = Date.parse(last) + 24 * hourMs
-  while (world.time() < end) {
+async function trafficOf([first, end]: (typeof busy)[number]): Promise<void> {
+  await world.at(startOf(first))
+  while (world.time() < Date.parse(startOf(end))) {
     await keepUp(mostBehind())
     await hour()
     await world.tick()
@@ -214,7 +223,7 @@ const closedMonths = async () => {
 test.skipIf(kafka === null)(
   'every overage call is in one record, every record has one end, and AWS bills what was sealed',
   async () => {
-    for (const days of busy) await trafficOf(days)
+    for (const hours of busy) await trafficOf(hours)
     await world.at('2027-04-01T06:30:00.000Z')
     await world.aws.tell('faults', {})
     await world.tick()

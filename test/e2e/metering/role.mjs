@@ -5,6 +5,12 @@ import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
 
 const built = (module) => import(new URL(`../../../dist/${module}`, import.meta.url).href)
+// A test that is killed cannot end it.
+const parent = process.ppid
+setInterval(() => {
+  if (process.ppid !== parent) process.exit(1)
+}, 1_000).unref()
+
 const { loadConfig } = await built('config.js')
 const { startApp } = await built('main.js')
 
@@ -14,12 +20,6 @@ const now = () => {
   last = Math.max(last, Number(readFileSync(process.env.TEST_CLOCK_FILE, 'utf8')))
   return last
 }
-// A test that is killed cannot end it.
-const parent = process.ppid
-setInterval(() => {
-  if (process.ppid !== parent) process.exit(1)
-}, 1_000).unref()
-
 const app = await startApp(loadConfig(process.env, '/nonexistent'), {
   log: pino({ level: process.env.LOG_LEVEL }),
   systemClock: now,

@@ -13,7 +13,7 @@ export interface Buyer {
   readonly customerId: string
   readonly keyId: string
   licence: Licence
-  /** What a subscription that has ended goes on with. */
+  /** What a subscription that has ended, was renewed or is of an older listing goes on with. */
   readonly next: Licence
   plan: PlanName
 }
@@ -48,16 +48,24 @@ export function createTraffic(world: World) {
   const voidable: (Voidable & { readonly customerId: string; readonly at: number })[] = []
 
   /** AWS knows a licence by its ARN, and the legacy customer by an id that ends in ours (differences() reads them). */
-  async function subscribe(licence: Licence, customerId: string): Promise<void> {
-    if (licence.kind === 'none') return
-    const { awsAccountId } = licence
-    const isLicence = licence.kind === 'licence'
-    await world.aws.tell('subscriptions', {
-      id: isLicence ? licence.licenceArn : `legacy-${customerId}`,
-      awsAccountId: awsAccountId ?? `9${serial.toString().padStart(11, '0')}`,
-      licenceArn: isLicence ? licence.licenceArn : null,
-      customerIdentifier: isLicence ? null : licence.customerIdentifier,
-    })
+  async function subscribe(licence: Licence, next: Licence, customerId: string): Promise<void> {
+    if (licence.kind === 'none' || next.kind !== 'licence') return
+    const { awsAccountId } = next
+    if (licence.kind === 'product') {
+      // The licence that a legacy customer moves to names the same subscription: an hour told under both is billed twice.
+      const { customerIdentifier } = licence
+      const { licenceArn } = next
+      await world.aws.tell('subscriptions', {
+        id: `legacy-${customerId}`,
+        awsAccountId,
+        licenceArn,
+        customerIdentifier,
+      })
+      return
+    }
+    for (const { licenceArn } of [licence, next]) {
+      await world.aws.tell('subscriptions', { id: licenceArn, awsAccountId, licenceArn, customerIdentifier: null })
+    }
   }
 
   async function change(buyer: Buyer, command: CustomerCommand): Promise<void> {
@@ -80,17 +88,15 @@ export function createTraffic(world: World) {
       const customerId = randomUUID()
       const awsAccountId = `1${serial.toString().padStart(11, '0')}`
       const arn = (number: number) => `arn:aws:license-manager::${awsAccountId}:license:l-${number}`
-      const licenceOf = (number: number): Licence =>
-        kind === 'licence'
-          ? { kind, awsAccountId, licenceArn: arn(number) }
-          : kind === 'product'
-            ? { kind, productCode, customerIdentifier: `buyer-${serial}` }
-            : { kind }
+      const licences = {
+        licence: { kind: 'licence', awsAccountId, licenceArn: arn(1) },
+        product: { kind: 'product', productCode, customerIdentifier: `buyer-${serial}` },
+        none: { kind: 'none' },
+      } as const
       const keys = { primary: newKey(), secondary: newKey() }
-      const licence = licenceOf(1)
-      const next = licenceOf(2)
-      await subscribe(licence, customerId)
-      if (kind === 'licence') await subscribe(next, customerId)
+      const licence = licences[kind]
+      const next: Licence = kind === 'none' ? { kind } : { kind: 'licence', awsAccountId, licenceArn: arn(2) }
+      await subscribe(licence, next, customerId)
       const command = registration({ customerId, plan, monthlyLimit, hardCap: false, licence, keys })
       await ledgers.execute(customerId, { command, origin })
       return { customerId, keyId: keys.primary.keyId, licence, next, plan }
