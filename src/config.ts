@@ -5,11 +5,11 @@
  * directory (again NAME or NAME_FILE), else from its default. An empty value counts as not set, so that
  * `NAME=${NAME:-}` in a compose file does what it looks like.
  */
-import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
+import { eventStoreAddress, publicKeys, secretKey, signingKey } from './config-values.ts'
 
 interface Setting<T> {
   readonly schema: z.ZodType<T>
@@ -65,38 +65,6 @@ export const rolesSchema = list(z.enum(roleNames))
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
-/** 32 bytes, as Base64. */
-const secretKey = text
-  .regex(/^[A-Za-z0-9+/_-]+={0,2}$/)
-  .transform((value) => Buffer.from(value, 'base64'))
-  .refine((bytes) => bytes.length === 32)
-
-/** SPKI PEMs, one behind the other. */
-const publicKeys = text.transform((value, context) => {
-  try {
-    const pems = value.match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g) ?? []
-    const keys = pems.map((pem) => createPublicKey(pem))
-    if (keys.length > 0 && keys.every(({ asymmetricKeyType: type }) => type === 'ed25519')) return keys
-  } catch {
-    // As below.
-  }
-  context.addIssue('not Ed25519 public keys')
-  return z.NEVER
-})
-
-/** A PKCS #8 PEM, its line breaks kept or not: an environment variable often loses them. */
-const signingKey = text.transform((value, context) => {
-  try {
-    const der = Buffer.from(value.replace(/-----[A-Z ]+-----/g, ''), 'base64')
-    const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
-    if (key.asymmetricKeyType === 'ed25519') return key
-  } catch {
-    // Said below in our own words: OpenSSL's would not name the setting.
-  }
-  context.addIssue('not an Ed25519 key')
-  return z.NEVER
-})
-
 const trustProxy = z.union([
   z.literal('off').transform(() => false),
   whole(1, 10),
@@ -131,7 +99,7 @@ const settings = {
   ),
   SPOOF_THRESHOLD: withDefault(decimal(0, 1), '0.15', 'a number from 0 to 1', 'isFakeFace is true above it'),
   EVENTSTORE_URL: optional(
-    address('esdb', 'esdb+discover'),
+    eventStoreAddress,
     'an esdb:// or esdb+discover:// address',
     'EventStoreDB or KurrentDB; not set: the embedded event store',
     'password',

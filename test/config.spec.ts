@@ -154,3 +154,17 @@ test('public keys of before are several PEMs, one behind the other', () => {
     expect(() => loadConfig({ AUDIT_OLDER_PUBLIC_KEYS: wrong }, '/nowhere')).toThrow(/^AUDIT_OLDER_PUBLIC_KEYS must be/)
   }
 })
+
+test('an event store is one host or a cluster of them', () => {
+  const cluster = 'esdb://u:p@one:2113,two:2113,three:2113?tls=true&tlsCAFile=/etc/ca.crt&nodePreference=leader'
+  for (const EVENTSTORE_URL of [
+    cluster,
+    'esdb+discover://u:p@cluster.example:2113?tls=true',
+    'esdb://127.0.0.1:2113',
+  ]) {
+    expect(loadConfig({ EVENTSTORE_URL }, '/nowhere').config.EVENTSTORE_URL).toBe(EVENTSTORE_URL)
+  }
+  for (const EVENTSTORE_URL of ['http://one:2113', 'esdb://', 'esdb://one:2113, two:2113']) {
+    expect(() => loadConfig({ EVENTSTORE_URL }, '/nowhere')).toThrow(/^EVENTSTORE_URL must be/)
+  }
+})
