@@ -3,7 +3,8 @@
  * where those who are audited cannot write.
  */
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
 import type { EventStore, Position } from '../eventstore/store.ts'
 import { writeWhole } from '../write-whole.ts'
@@ -39,6 +40,8 @@ const stateVersion = 2
 /** @param question what is verified: a state answers the same question only */
 export async function keepState(path: string, question: string, state: VerifyState): Promise<void> {
   const body = serialize({ stateVersion, question, state })
+  // DATA_DIR need not be there where servers of one's own keep everything.
+  await mkdir(dirname(path), { recursive: true })
   await writeWhole(path, [Buffer.from(`${sha256(body)}\n`), body])
 }
 

@@ -185,7 +185,7 @@ describe('an interrupted verification', () => {
     const whole = await verified(store)
     expect(whole.differences.length).toBeGreaterThan(2)
     for (const count of [1, 12, 30, store.all().length - 1]) {
-      const from = await interruptedAt(store, count, join(folder, 'state'))
+      const from = await interruptedAt(store, count, join(folder, 'not there yet', 'state'))
       expect(from?.memory.events).toBe(count)
       if (from === null) return
       expect(await missingHead(store, from)).toBeNull()

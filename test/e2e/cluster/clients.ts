@@ -62,6 +62,9 @@ export interface Load {
   stop(): Promise<readonly Note[]>
 }
 
+/** A machine that does other work besides is given less to do: milliseconds that a client rests after each call. */
+const restMs = Number(process.env.SOAK_REST_MS ?? 0)
+
 /** So many clients, each its next call when the last was answered; one in ten asks for its usage. */
 export function startLoad(url: string, key: string, image: Uint8Array, clients: number): Load {
   const body = bodyOf(image)
@@ -71,7 +74,8 @@ export function startLoad(url: string, key: string, image: Uint8Array, clients: 
     for (let calls = turn; !stopped; calls++) {
       const note = await call(url, key, calls % 10 === 0 ? null : body)
       notes.push(note)
-      if (note.status !== 200) await pause(100) // as a sensible client would
+      // After a failure as a sensible client would.
+      await pause(note.status === 200 ? restMs : Math.max(restMs, 100))
     }
   }
   const running = Promise.all(Array.from({ length: clients }, (_, i) => client(i)))
@@ -83,6 +87,15 @@ export function startLoad(url: string, key: string, image: Uint8Array, clients: 
       return notes
     },
   }
+}
+
+/** A call that is made again until it has been answered; every try is a note. */
+export async function insist(url: string, key: string, body: string | null): Promise<readonly Note[]> {
+  const tries: Note[] = []
+  do {
+    tries.push(await call(url, key, body))
+  } while (tries.slice(-1).some(isRetriable))
+  return tries
 }
 
 /** What a client may see while something is away: the same call may be made again in a moment. */

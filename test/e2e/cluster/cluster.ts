@@ -88,7 +88,10 @@ export async function startCluster(workers: Readonly<Record<string, string>>) {
     return member
   }
   const start = async (name: string) => untilStarted(await launch(name))
-  await Promise.all([...Object.keys(workers), ...apis].map(start))
+  // One before the others: it leads whatever it has a role for.
+  const [first = '', ...rest] = [...Object.keys(workers), ...apis]
+  await start(first)
+  await Promise.all(rest.map(start))
   const balancer = await startBalancer(apis.map((name) => `http://127.0.0.1:${ports.get(name)}`))
 
   const cluster = {
@@ -144,9 +147,30 @@ export async function startCluster(workers: Readonly<Record<string, string>>) {
       return running.find(({ pid }) => pid === owner)?.name
     },
 
+    /** Warnings and worse of all processes, by what they say, for a failed test to show. */
+    warnings(): Record<string, number> {
+      const said: Record<string, number> = {}
+      for (const { name, lines } of members.values()) {
+        for (const { level, msg, err } of lines) {
+          if (level < 40) continue
+          const cause = (err as { message?: string; cause?: { message?: string } } | undefined) ?? {}
+          const text = `${name}: ${msg} (${cause.message ?? ''})`
+          said[text] = (said[text] ?? 0) + 1
+        }
+      }
+      return said
+    },
+
     /** Switches the hard cap as an operator's command does. */
     async setCap({ customerId }: Buyer, on: boolean): Promise<void> {
       await ledgers.execute(customerId, { command: { type: on ? 'EnableHardCap' : 'DisableHardCap' }, origin })
+    },
+
+    /** Replaces the primary key; returns the new one. */
+    async regenerate({ customerId }: Buyer): Promise<string> {
+      const { secret, key } = makeApiKey()
+      await ledgers.execute(customerId, { command: { type: 'RegenerateApiKey', slot: 'primary', key }, origin })
+      return secret
     },
 
     /** How many transactions a process has open in which it is its turn to speak. */
