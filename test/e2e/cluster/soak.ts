@@ -1,5 +1,5 @@
 /**
- * The whole proof, an hour's quarter: `npm run soak:instances [-- instances leaders event-store postgres kafka endings race]`.
+ * The whole proof, an hour's quarter: `npm run soak:instances [-- concurrency instances leaders event-store postgres kafka endings race]`.
  * Freezes last 30 s and outages a minute; `liveness audit verify` judges after each.
  */
 import assert from 'node:assert/strict'
@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { photograph } from '../../support/product.ts'
 import { startLoad } from './clients.ts'
 import { startCluster } from './cluster.ts'
+import { concurrency } from './concurrency.ts'
 import { endWhileAway, startWhileAway } from './endings.ts'
 import { race } from './race.ts'
 import {
@@ -42,6 +43,7 @@ say(`started: ${[...cluster.members.keys()].join(', ')} behind a balancer`)
 
 const { eventStore, postgres, kafka } = cluster.servers
 const scenarios: Record<string, () => Promise<void>> = {
+  concurrency: () => concurrency(cluster, image, say),
   instances: () => instancesFail(cluster, image, frozenMs, say),
   leaders: async () => {
     for (const role of leaderRoles) await leaderSleeps(role)
