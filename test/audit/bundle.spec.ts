@@ -378,7 +378,7 @@ test('bundles of any history agree in both verifiers, whenever anchors were take
         await world.close()
       }
     }),
-    { numRuns: 25 },
+    { numRuns: 15 },
   )
 }, 120_000)
 
