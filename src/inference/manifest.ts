@@ -68,13 +68,8 @@ const calibration = z
   )
 
 /**
- * Limits beyond which a verdict is worth little. Where `ensemble` has its figures from:
- * minFaceSide: with the least scene allowed (1.6), a crop then has the 80 pixels the smaller classifiers take.
- * minMargin: YuNet draws a cut face up to the edge and not beyond: cut by 5–40 %, its margin was 0.04 or less (below 0
- * at the chin), while a whole face with a tenth of its size free beside it has at least 0.055.
- * minScene: the pair's area under the ROC curve is 0.67 below 1.25, 0.97 at 1.6–2, 1.00 above 2 (measured).
- * minBrightness, maxBrightness, minSharpness: of 125 live webcam and video frames of other sources the darkest face has
- * 43, the brightest 165; sharpness is 28 at the first percentile, and a 160-pixel face blurred with σ = 6 falls to 12–29.
+ * Limits beyond which a verdict is worth little. Each was measured on labelled pictures with both detectors' boxes;
+ * docs/models.md has the figures.
  */
 const validity = z.strictObject({
   /** Shorter side of the face, in pixels. */

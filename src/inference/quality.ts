@@ -68,15 +68,19 @@ function laplacianVariance(picture: Pixels, rect: Rect): number {
   return squares / count - (sum / count) ** 2
 }
 
-/** Sentences for the customer about what is wrong with the adopted face; none when it is valid. */
+/** Sentences for the customer: what is wrong with the adopted face, and what to do; none when it is valid. */
 export function complaints(quality: Quality, limits: Validity): string[] {
-  const found: string[] = []
-  if (quality.side < limits.minFaceSide) found.push('The face is too small.')
-  if (quality.margin < limits.minMargin)
-    found.push('The face is cut off by the edge of the picture or too close to it.')
-  if (quality.scene < limits.minScene) found.push('The face is too close: leave more of the scene around it.')
-  if (quality.brightness < limits.minBrightness) found.push('The face is too dark.')
-  if (quality.brightness > limits.maxBrightness) found.push('The face is too bright.')
-  if (quality.sharpness < limits.minSharpness) found.push('The face is not sharp enough.')
-  return found
+  const { side, margin, scene, brightness, sharpness } = quality
+  const rules: [broken: boolean, sentence: string][] = [
+    [side < limits.minFaceSide, 'The face is too small: come closer, or send a larger picture.'],
+    [
+      margin < limits.minMargin,
+      'The face is cut off by the edge of the picture or too close to it: put the whole face into the middle.',
+    ],
+    [scene < limits.minScene, 'The face is too close: leave more of the scene around it.'],
+    [brightness < limits.minBrightness, 'The face is too dark: turn it towards a light.'],
+    [brightness > limits.maxBrightness, 'The face is too bright: keep strong light off it.'],
+    [sharpness < limits.minSharpness, 'The face is not sharp enough: hold the camera still and focus on the face.'],
+  ]
+  return rules.filter(([broken]) => broken).map(([, sentence]) => sentence)
 }

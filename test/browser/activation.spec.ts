@@ -1,12 +1,12 @@
 import { generateSync } from 'otplib'
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { check, haveShared, photograph, usage } from '../support/product.ts'
+import { check, face, usage } from '../support/product.ts'
 import { afterGoingBack, haveChromium, mainText, modes, press, useChromium } from './browser.ts'
 import { password, useStage } from './stage.ts'
 
 const suite = 'the console in a browser, activation'
-const there = [haveShared(suite), haveChromium(suite)].every(Boolean)
+const there = haveChromium(suite)
 const stage = useStage(there)
 const { visitor } = useChromium(there)
 
@@ -61,7 +61,7 @@ describe.skipIf(!there).each(modes)('activation $mode', ({ mode, script }) => {
     for (const key of keys) expect(await page.content()).not.toContain(key)
 
     await page.goto('/console/first-call')
-    const { status } = await check(stage.url, keys[0] ?? '', photograph('live/t1.jpg'))
+    const { status } = await check(stage.url, keys[0] ?? '', face)
     expect(status).toBe(200)
     // With script the line asks for itself every 3 seconds, else the page loads anew after 10.
     await page.locator('#first-call.done').waitFor({ timeout: 15_000 })

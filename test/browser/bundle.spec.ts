@@ -2,12 +2,12 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { check, haveShared, liveness, photograph } from '../support/product.ts'
+import { check, face, liveness } from '../support/product.ts'
 import { haveChromium, mainText, signIn, useChromium } from './browser.ts'
 import { password, useStage } from './stage.ts'
 
 const suite = 'the bundle in a browser'
-const there = [haveShared(suite), haveChromium(suite)].every(Boolean)
+const there = haveChromium(suite)
 const stage = useStage(there)
 const { visitor } = useChromium(there)
 
@@ -17,7 +17,7 @@ describe.skipIf(!there)('the signed bundle', () => {
     const page = await visitor(stage.url, { script: false })
     expect(await signIn(page, { ...person, password, code: await stage.nextCode(person) })).toBe(303)
     for (let i = 0; i < 3; i++) {
-      expect((await check(stage.url, person.keys.primary, photograph('live/t1.jpg'))).status).toBe(200)
+      expect((await check(stage.url, person.keys.primary, face)).status).toBe(200)
     }
     const month = new Date().toISOString().slice(0, 7)
     const link = page.getByRole('link', { name: 'Download the signed bundle' })

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { check, eventsOf, haveShared, photograph, usage } from '../support/product.ts'
+import { check, eventsOf, face, usage } from '../support/product.ts'
 import { afterGoingBack, haveChromium, mainText, modes, press, signIn, useChromium } from './browser.ts'
 import { type Person, password, useStage } from './stage.ts'
 
 const suite = 'the console in a browser, keys and plan'
-const there = [haveShared(suite), haveChromium(suite)].every(Boolean)
+const there = haveChromium(suite)
 const stage = useStage(there)
 const { visitor } = useChromium(there)
 
@@ -16,7 +16,7 @@ async function enter(options: Parameters<typeof stage.person>[0], script: boolea
   expect(await signIn(page, { ...person, password, code: await stage.nextCode(person) })).toBe(303)
   return { person, page }
 }
-const call = (key: string) => check(stage.url, key, photograph('live/t1.jpg'))
+const call = (key: string) => check(stage.url, key, face)
 const statusOfCall = async ({ keys }: Person) => (await call(keys.primary)).status
 /** Type and actor of the newest events of the log. */
 const newest = async ({ customerId }: Person, many: number) =>

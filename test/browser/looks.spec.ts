@@ -1,12 +1,12 @@
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { check, haveShared, photograph } from '../support/product.ts'
+import { check, face } from '../support/product.ts'
 import { haveChromium, mainText, modes, press, signIn, useChromium } from './browser.ts'
 import { faultsOf } from './looks.ts'
 import { type Person, password, useStage } from './stage.ts'
 
 const suite = 'the console in a browser, looks'
-const there = [haveShared(suite), haveChromium(suite)].every(Boolean)
+const there = haveChromium(suite)
 const stage = useStage(there)
 const { visitor } = useChromium(there)
 
@@ -80,7 +80,7 @@ describe.skipIf(!there)('every page can be used by everybody, in both widths and
     const key = (await page.locator('#key-primary').textContent()) ?? ''
     faults.push(...(await look(page, { 'first-call': '/console/first-call', 'overview-new': '/console/dashboard' })))
     await page.goto('/console/first-call')
-    await check(stage.url, key, photograph('live/t1.jpg'))
+    await check(stage.url, key, face)
     await page.locator('#first-call.done').waitFor()
     faults.push(...(await faultsOf(page, 'first-call-done')))
     expect(faults).toEqual([])

@@ -1,11 +1,10 @@
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { haveShared } from '../support/product.ts'
 import { haveChromium, mainText, modes, press, signIn, useChromium } from './browser.ts'
 import { type Person, password, useStage } from './stage.ts'
 
 const suite = 'the console in a browser, sign-in'
-const there = [haveShared(suite), haveChromium(suite)].every(Boolean)
+const there = haveChromium(suite)
 const stage = useStage(there)
 const { visitor } = useChromium(there)
 

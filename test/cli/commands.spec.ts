@@ -7,9 +7,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { packageRoot } from '../../src/built.ts'
 import { reachableFolder } from '../support/folder.ts'
-import { check, createCustomer, eventsOf, haveShared, liveness, photograph, startProduct } from '../support/product.ts'
+import { check, createCustomer, eventsOf, face, liveness, startProduct } from '../support/product.ts'
 
-const there = haveShared('commands beside a running start')
 const folder = reachableFolder('liveness-cli-')
 const env = { DATA_DIR: join(folder, 'data') }
 const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
@@ -152,7 +151,7 @@ test('config shows every value with its source, and no secret', async () => {
   expect(text).not.toContain('hunter2')
 })
 
-describe.skipIf(!there)('beside a running start', () => {
+describe('beside a running start', () => {
   let app: Awaited<ReturnType<typeof startProduct>>
   beforeAll(async () => {
     app = await startProduct(env)
@@ -167,10 +166,10 @@ describe.skipIf(!there)('beside a running start', () => {
 
   test('a key just made works at once, and one just regenerated does not', async () => {
     const { customer_id, keys } = await createCustomer(env, '--plan', 'free')
-    expect((await check(app.url, keys.primary, photograph('live/t1.jpg'))).status).toBe(200)
+    expect((await check(app.url, keys.primary, face)).status).toBe(200)
     const renewed = JSON.parse(await liveness(env, 'key', 'regenerate', customer_id, 'primary', '--json'))
-    expect((await check(app.url, keys.primary, photograph('live/t1.jpg'))).status).toBe(401)
-    expect((await check(app.url, renewed.key, photograph('live/t1.jpg'))).status).toBe(200)
+    expect((await check(app.url, keys.primary, face)).status).toBe(401)
+    expect((await check(app.url, renewed.key, face)).status).toBe(200)
   })
 
   test('a second start on the same data directory refuses with a sentence', async () => {
@@ -194,7 +193,7 @@ describe.skipIf(!there)('beside a running start', () => {
     // It serves a moment before it has said all it has to say.
     await expect.poll(() => app.output(), { timeout: 10_000 }).toMatch(/^ {2}lc_\w{29}$/m)
     const key = /^ {2}(lc_\w{29})$/m.exec(app.output())?.[1] ?? 'none was printed'
-    expect((await check(app.url, key, photograph('live/t1.jpg'))).status).toBe(200)
+    expect((await check(app.url, key, face)).status).toBe(200)
     const id = readFileSync(join(env.DATA_DIR, 'demonstration-customer'), 'utf8').trim()
     expect(JSON.stringify(await eventsOf(env, id))).not.toContain(key)
     await app.kill('SIGTERM')

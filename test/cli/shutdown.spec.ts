@@ -3,9 +3,8 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { reachableFolder } from '../support/folder.ts'
-import { check, createCustomer, eventsOf, haveShared, photograph, startProduct } from '../support/product.ts'
+import { check, createCustomer, eventsOf, face, startProduct } from '../support/product.ts'
 
-const there = haveShared('shutdown under load')
 const folder = reachableFolder('liveness-stop-')
 const env = { DATA_DIR: join(folder, 'data') }
 const billed = async (id: string) => {
@@ -14,11 +13,10 @@ const billed = async (id: string) => {
 }
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-describe.skipIf(!there)('shutdown', () => {
+describe('shutdown', () => {
   test('SIGTERM: checks in flight finish and are billed, new ones get 503 or no connection', async () => {
     const app = await startProduct(env)
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
-    const face = photograph('live/t1.jpg')
     const first = await check(app.url, keys.primary, face)
     const inFlight = Array.from({ length: 12 }, () => check(app.url, keys.primary, face))
     await Promise.race(inFlight) // the others are inside by now: they were sent together
@@ -37,7 +35,6 @@ describe.skipIf(!there)('shutdown', () => {
   test('a second SIGTERM stops at once, and every call that was answered is in the log', async () => {
     const app = await startProduct(env)
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
-    const face = photograph('live/t1.jpg')
     const inFlight = Array.from({ length: 40 }, () => check(app.url, keys.primary, face))
     await Promise.race(inFlight)
     const ended = app.kill('SIGTERM')

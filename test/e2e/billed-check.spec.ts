@@ -6,11 +6,13 @@ import { promisify } from 'node:util'
 import { PNG } from 'pngjs'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { drawnFace } from '../support/drawn-face.ts'
 import { reachableFolder } from '../support/folder.ts'
 import {
   check,
   createCustomer,
   eventsOf,
+  face,
   haveShared,
   liveness,
   photograph,
@@ -21,13 +23,13 @@ import {
 } from '../support/product.ts'
 
 const run = promisify(execFile)
-const there = haveShared('the billed check from end to end')
+const there = haveShared('verdicts on photographs, from end to end')
 const folder = reachableFolder('liveness-e2e-')
 const python = process.env.SAMPLES_PYTHON ?? 'python3'
 const env = { DATA_DIR: join(folder, 'data'), RATE_LIMIT: '10000' }
 let app: Running
 
-describe.skipIf(!there)('a billed liveness check', () => {
+describe('a billed liveness check', () => {
   beforeAll(async () => {
     app = await startProduct(env)
   }, 120_000)
@@ -38,39 +40,43 @@ describe.skipIf(!there)('a billed liveness check', () => {
 
   const reference = there ? JSON.parse(readFileSync(`${shared}faces/boxes.json`, 'utf8')) : {}
 
-  test('photographs get the verdict a person would give, rectangles as an independent implementation found them', async () => {
-    const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
-    const pictures = Object.keys(reference).filter((name) => name.includes('/'))
-    for (const name of pictures) {
-      // portrait.jpg is a PNG whatever its name says; declared as jpeg it is refused, and rightly.
-      const format = name === 'live/portrait.jpg' ? 'png' : 'jpeg'
-      const { status, body } = await check(app.url, keys.primary, photograph(name), { format })
-      expect([name, status, body.data.isFakeFace]).toEqual([name, 200, name.startsWith('spoof/')])
-      const boxes = reference[name].faces.map(({ box }: { box: number[] }) => box)
-      const found = body.data.vFaceRect as Rectangle[]
-      expect(found).toHaveLength(boxes.length)
-      for (const box of boxes) expect(Math.max(...found.map((rect) => overlap(rect, box)))).toBeGreaterThanOrEqual(0.9)
-      expect(body.data.faceRectArea).toEqual(found[0])
-      expect(body.data.isFakeLikelihood).toSatisfy((likelihood: number) => likelihood >= 0 && likelihood <= 1)
-      expect(Object.keys(body.data).sort()).toEqual([
-        'faceBrightness',
-        'faceRectArea',
-        'isFakeFace',
-        'isFakeLikelihood',
-        'isValidFace',
-        'latency_ms',
-        'msg',
-        'vFaceRect',
-      ])
-      expect(Number.isInteger(body.data.latency_ms)).toBe(true)
-    }
-    const detections = (await eventsOf(env, customer_id)).filter(({ type }) => type === 'DetectionSucceeded')
-    expect(detections.map(({ data }) => data.sequence)).toEqual(pictures.map((_, i) => i + 1))
-  }, 60_000)
+  test.skipIf(!there)(
+    'photographs get the verdict a person would give, rectangles as an independent implementation found them',
+    async () => {
+      const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
+      const pictures = Object.keys(reference).filter((name) => name.includes('/'))
+      for (const name of pictures) {
+        // portrait.jpg is a PNG whatever its name says; declared as jpeg it is refused, and rightly.
+        const format = name === 'live/portrait.jpg' ? 'png' : 'jpeg'
+        const { status, body } = await check(app.url, keys.primary, photograph(name), { format })
+        expect([name, status, body.data.isFakeFace]).toEqual([name, 200, name.startsWith('spoof/')])
+        const boxes = reference[name].faces.map(({ box }: { box: number[] }) => box)
+        const found = body.data.vFaceRect as Rectangle[]
+        expect(found).toHaveLength(boxes.length)
+        for (const box of boxes)
+          expect(Math.max(...found.map((rect) => overlap(rect, box)))).toBeGreaterThanOrEqual(0.9)
+        expect(body.data.faceRectArea).toEqual(found[0])
+        expect(body.data.isFakeLikelihood).toSatisfy((likelihood: number) => likelihood >= 0 && likelihood <= 1)
+        expect(Object.keys(body.data).sort()).toEqual([
+          'faceBrightness',
+          'faceRectArea',
+          'isFakeFace',
+          'isFakeLikelihood',
+          'isValidFace',
+          'latency_ms',
+          'msg',
+          'vFaceRect',
+        ])
+        expect(Number.isInteger(body.data.latency_ms)).toBe(true)
+      }
+      const detections = (await eventsOf(env, customer_id)).filter(({ type }) => type === 'DetectionSucceeded')
+      expect(detections.map(({ data }) => data.sequence)).toEqual(pictures.map((_, i) => i + 1))
+    },
+    60_000,
+  )
 
   test('each refused picture or body gets exactly the specified answer, and none of them is counted', async () => {
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
-    const face = photograph('live/t1.jpg')
     const post = async (body: string | Uint8Array, contentType = 'application/json') => {
       const response = await fetch(`${app.url}/v1/check/liveness`, {
         method: 'POST',
@@ -93,7 +99,7 @@ describe.skipIf(!there)('a billed liveness check', () => {
     const invalidImage = [400, 'invalid_image']
     const invalidRequest = [400, 'invalid_request']
     expect(await image(await flat.clone().jpeg().toBuffer(), 'jpeg'), 'no face').toEqual(invalidImage)
-    expect(await image(face.subarray(0, 30_000), 'jpeg'), 'truncated').toEqual(invalidImage)
+    expect(await image(face.subarray(0, face.length / 2), 'jpeg'), 'truncated').toEqual(invalidImage)
     expect(await image(await sharp(face).png().toBuffer(), 'jpeg'), 'PNG declared as jpeg').toEqual(invalidImage)
     expect(await image(await flat.clone().resize(1, 1).png().toBuffer(), 'png'), 'one pixel').toEqual(invalidImage)
     expect(await image(bomb(), 'png'), 'bomb').toEqual(invalidImage)
@@ -114,25 +120,29 @@ describe.skipIf(!there)('a billed liveness check', () => {
     expect(events.map(({ type }) => type)).not.toContain('DetectionSucceeded')
   }, 60_000)
 
-  test('a CMYK JPEG, a 16-bit and an interlaced PNG and an EXIF-rotated photograph are judged like their plain twins', async () => {
-    const { keys } = await createCustomer(env, '--plan', 'standard')
-    const face = photograph('live/t1.jpg')
-    const plain = (await check(app.url, keys.primary, face)).body.data
-    const upright = await sharp(face).autoOrient().png().toBuffer() // the photograph carries an orientation itself
-    const jpeg = { quality: 95 }
-    const twins: [string, Buffer, string][] = [
-      ['CMYK', await sharp(upright).toColourspace('cmyk').jpeg(jpeg).toBuffer(), 'jpeg'],
-      ['16-bit', await sharp(upright).toColourspace('rgb16').png().toBuffer(), 'png'],
-      ['interlaced', await sharp(upright).png({ progressive: true }).toBuffer(), 'png'],
-      ['EXIF', await sharp(upright).rotate(90).withMetadata({ orientation: 8 }).jpeg(jpeg).toBuffer(), 'jpeg'],
-    ]
-    for (const [name, bytes, format] of twins) {
-      const { status, body } = await check(app.url, keys.primary, bytes, { format })
-      expect([name, status, body.data.isFakeFace]).toEqual([name, 200, false])
-      const { x, y, width, height } = plain.faceRectArea as Rectangle
-      expect(overlap(body.data.faceRectArea as Rectangle, [x, y, width, height]), name).toBeGreaterThan(0.85)
-    }
-  }, 60_000)
+  test.skipIf(!there)(
+    'a CMYK JPEG, a 16-bit and an interlaced PNG and an EXIF-rotated photograph are judged like their plain twins',
+    async () => {
+      const { keys } = await createCustomer(env, '--plan', 'standard')
+      const photo = photograph('live/t1.jpg')
+      const plain = (await check(app.url, keys.primary, photo)).body.data
+      const upright = await sharp(photo).autoOrient().png().toBuffer() // the photograph carries an orientation itself
+      const jpeg = { quality: 95 }
+      const twins: [string, Buffer, string][] = [
+        ['CMYK', await sharp(upright).toColourspace('cmyk').jpeg(jpeg).toBuffer(), 'jpeg'],
+        ['16-bit', await sharp(upright).toColourspace('rgb16').png().toBuffer(), 'png'],
+        ['interlaced', await sharp(upright).png({ progressive: true }).toBuffer(), 'png'],
+        ['EXIF', await sharp(upright).rotate(90).withMetadata({ orientation: 8 }).jpeg(jpeg).toBuffer(), 'jpeg'],
+      ]
+      for (const [name, bytes, format] of twins) {
+        const { status, body } = await check(app.url, keys.primary, bytes, { format })
+        expect([name, status, body.data.isFakeFace]).toEqual([name, 200, false])
+        const { x, y, width, height } = plain.faceRectArea as Rectangle
+        expect(overlap(body.data.faceRectArea as Rectangle, [x, y, width, height]), name).toBeGreaterThan(0.85)
+      }
+    },
+    60_000,
+  )
 
   test('keys are checked before the body is read, and everything unknown answers in the common structure', async () => {
     const wrong = await fetch(`${app.url}/v1/check/liveness`, {
@@ -170,7 +180,7 @@ describe.skipIf(!there)('a billed liveness check', () => {
       [0, 1],
       [0, 2],
     ]) {
-      const { body } = await check(app.url, keys.primary, photograph('live/t1.jpg'))
+      const { body } = await check(app.url, keys.primary, face)
       expect(body.metadata).toMatchObject({ remaining_calls: remaining, over_limit_calls: over, customer_id })
       expect((await usage(app.url, keys.secondary)).body.data).toEqual({
         year_month: new Date().toISOString().slice(0, 7),
@@ -186,7 +196,6 @@ describe.skipIf(!there)('a billed liveness check', () => {
 
   test('200 concurrent checks on 50 credits with the cap ON: 50 succeed, 150 get 429, the log holds 1..50', async () => {
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard', '--hard-cap', 'on', '--limit', '50')
-    const face = photograph('live/t1.jpg')
     const answers = await Promise.all(Array.from({ length: 200 }, () => check(app.url, keys.primary, face)))
     const by = (status: number) => answers.filter((answer) => answer.status === status)
     expect([by(200).length, by(429).length]).toEqual([50, 150])
@@ -201,11 +210,10 @@ describe.skipIf(!there)('a billed liveness check', () => {
   test('an idempotency key returns the first answer again and bills once; another body is refused', async () => {
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard')
     const headers = { 'Idempotency-Key': 'order-4711' }
-    const face = photograph('live/t1.jpg')
     const first = await check(app.url, keys.primary, face, { headers })
     const again = await check(app.url, keys.secondary, face, { headers })
     expect([again.status, again.body.data]).toEqual([200, first.body.data])
-    const other = await check(app.url, keys.primary, photograph('live/scene5.jpg'), { headers })
+    const other = await check(app.url, keys.primary, await drawnFace(80), { headers })
     expect([other.status, other.body.error?.code]).toEqual([400, 'invalid_request'])
     const types = (await eventsOf(env, customer_id)).map(({ type }) => type)
     expect(types.filter((type) => type.startsWith('Detection'))).toEqual(['DetectionSucceeded', 'DetectionReplayed'])
@@ -213,7 +221,6 @@ describe.skipIf(!there)('a billed liveness check', () => {
 
   test('a key regenerated and a cap switched ON by another process bind on the very next request', async () => {
     const { customer_id, keys } = await createCustomer(env, '--plan', 'standard', '--limit', '1')
-    const face = photograph('live/t1.jpg')
     expect((await check(app.url, keys.primary, face)).status).toBe(200)
     expect((await check(app.url, keys.primary, face)).status).toBe(200)
     await liveness(env, 'customer', 'set-cap', customer_id, 'on')

@@ -12,20 +12,18 @@ import { childrenOf } from '../support/processes.ts'
 import {
   createCustomer,
   eventsOf,
+  face,
   freePort,
-  haveShared,
   liveness,
-  photograph,
   type Running,
   startProduct,
   usage,
 } from '../support/product.ts'
 
-const there = haveShared('kill −9 in mid-load')
 const rounds = Number(process.env.CHAOS_ROUNDS ?? 2)
 const folder = reachableFolder('liveness-chaos-')
 
-describe.skipIf(!there)('kill −9 in mid-load', () => {
+describe('kill −9 in mid-load', () => {
   let app: Running
   afterAll(async () => {
     await app?.kill('SIGTERM')
@@ -38,7 +36,7 @@ describe.skipIf(!there)('kill −9 in mid-load', () => {
       const env = { DATA_DIR: join(folder, 'data'), PORT: String(await freePort()), RATE_LIMIT: '10000' }
       app = await startProduct(env)
       const { customer_id, keys } = await createCustomer(env, '--plan', 'standard', '--limit', '100')
-      const load = startLoad([app.url], keys.primary, photograph('live/t1.jpg'), 6)
+      const load = startLoad([app.url], keys.primary, face, 6)
       const served = async (count: number) => {
         const wanted = load.answers.filter(({ status }) => status === 200).length + count
         const deadline = Date.now() + 60_000

@@ -12,24 +12,21 @@ import {
   check,
   createCustomer,
   eventsOf,
-  haveShared,
+  face,
   liveness,
-  photograph,
   type Running,
   startProduct,
   usage,
 } from '../support/product.ts'
 import { startProxy } from '../support/proxy.ts'
 
-const there = haveShared('several instances')
 const folder = reachableFolder('liveness-instances-')
 const secrets = {
   SECRETS_KEY: randomBytes(32).toString('base64'),
   AUDIT_SIGNING_KEY: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
 }
 
-describe.skipIf(!there)('several instances', () => {
-  const face = there ? photograph('live/t1.jpg') : Buffer.alloc(0)
+describe('several instances', () => {
   let store: EmbeddedEventStore
   let env: Record<string, string>
   const running: Running[] = []

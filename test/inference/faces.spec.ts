@@ -131,13 +131,13 @@ describe.skipIf(skip)('with the real models', () => {
     test('a dark, a blurred and a small face are judged, and not valid', async () => {
       const dark = await judged(upright('live/t1.jpg').linear(0.25, 0))
       expect(dark).toMatchObject({ isValidFace: false })
-      expect(dark.msg).toContain('The face is too dark.')
+      expect(dark.msg).toContain('The face is too dark')
       const blurred = await judged(upright('live/t1.jpg').blur(8))
       expect(blurred).toMatchObject({ isValidFace: false })
-      expect(blurred.msg).toContain('The face is not sharp enough.')
+      expect(blurred.msg).toContain('The face is not sharp enough')
       const small = await judged(upright('live/t1.jpg').resize(120))
       expect(small).toMatchObject({ isValidFace: false })
-      expect(small.msg).toContain('The face is too small.')
+      expect(small.msg).toContain('The face is too small')
     })
 
     test('a face that fills the picture is not valid, and the message asks for more scene', async () => {
@@ -193,7 +193,7 @@ test.skipIf(skip)('the threshold is the one given', async () => {
     const { verdict } = await strict.check(photograph('live/scene22.jpg'), 'jpeg')
     expect(verdict.isFakeFace).toBe(verdict.likelihoodMillionths > 10)
     expect(verdict.isFakeFace).toBe(true)
-    expect(strict.set).toEqual({ name: 'ensemble', version: '1.0.0' })
+    expect(strict.set).toEqual({ name: 'ensemble', version: ensemble.version })
   } finally {
     await strict.close()
   }

@@ -44,12 +44,15 @@ test('fake is what exceeds the threshold, not what meets it', () => {
 })
 
 test.each([
-  [{ side: 49 }, 'The face is too small.'],
-  [{ margin: 0.04 }, 'The face is cut off by the edge of the picture or too close to it.'],
+  [{ side: 49 }, 'The face is too small: come closer, or send a larger picture.'],
+  [
+    { margin: 0.04 },
+    'The face is cut off by the edge of the picture or too close to it: put the whole face into the middle.',
+  ],
   [{ scene: 1.59 }, 'The face is too close: leave more of the scene around it.'],
-  [{ brightness: 39 }, 'The face is too dark.'],
-  [{ brightness: 211 }, 'The face is too bright.'],
-  [{ sharpness: 24 }, 'The face is not sharp enough.'],
+  [{ brightness: 39 }, 'The face is too dark: turn it towards a light.'],
+  [{ brightness: 211 }, 'The face is too bright: keep strong light off it.'],
+  [{ sharpness: 24 }, 'The face is not sharp enough: hold the camera still and focus on the face.'],
 ])('a face with %o is not valid and the message says why', (change, sentence) => {
   const quality = { ...good, ...change }
   expect(complaints(quality, limits)).toEqual([sentence])

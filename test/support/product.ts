@@ -6,14 +6,20 @@ import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { packageRoot } from '../../src/built.ts'
+import { drawnFace } from './drawn-face.ts'
 
 export const shared = fileURLToPath(new URL('../shared/', packageRoot))
-export const modelsDir = process.env.MODELS_DIR ?? `${shared}models`
+/** Weights of the better set, when they lie beside the repository; without them the product runs the set it ships with. */
+const modelsDir = process.env.MODELS_DIR ?? (existsSync(`${shared}models`) ? `${shared}models` : undefined)
+export const modelsEnv: Readonly<Record<string, string>> = modelsDir === undefined ? {} : { MODELS_DIR: modelsDir }
 export const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
+
+/** A picture with a face, for tests in which the verdict means nothing. */
+export const face: Buffer = await drawnFace()
 
 /** Whether the photographs and weights outside the repository are there; says aloud what is skipped when not. */
 export function haveShared(suite: string): boolean {
-  const there = existsSync(`${shared}faces/boxes.json`) && existsSync(modelsDir)
+  const there = existsSync(`${shared}faces/boxes.json`) && modelsDir !== undefined
   if (!there) console.warn(`SKIPPED: ${suite} needs ../shared (photographs and model weights)`)
   return there
 }
@@ -32,7 +38,7 @@ export async function freePort(): Promise<number> {
 type Environment = Readonly<Record<string, string>>
 export const environment = (env: Environment): NodeJS.ProcessEnv => {
   const { NODE_ENV: _, VITEST: __, ...inherited } = process.env
-  return { ...inherited, MODELS_DIR: modelsDir, LOG_LEVEL: 'info', ...env }
+  return { ...inherited, ...modelsEnv, LOG_LEVEL: 'info', ...env }
 }
 
 /** Runs a `liveness` command to its end. Rejects when its exit code is not 0. */

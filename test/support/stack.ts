@@ -5,7 +5,7 @@ import { inject } from 'vitest'
 import { startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
 import { reachableFolder } from './folder.ts'
 import { freshDatabase } from './postgres.ts'
-import { modelsDir } from './product.ts'
+import { modelsEnv } from './product.ts'
 
 export interface TestStack {
   /** Settings that name these servers; ports are any free ones. */
@@ -22,7 +22,7 @@ export async function startTestStack(): Promise<TestStack> {
       EVENTSTORE_URL: store.url,
       SECRETS_KEY: randomBytes(32).toString('base64'),
       AUDIT_SIGNING_KEY: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      MODELS_DIR: modelsDir,
+      ...modelsEnv,
       DATA_DIR: folder,
       PORT: '0',
       OPERATIONS_PORT: '0',
