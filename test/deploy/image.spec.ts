@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { freePort, haveShared, modelsEnv } from '../support/product.ts'
+import { freePort } from '../support/product.ts'
 import { root } from './compose-file.ts'
 import { buildFileSet, dockerfile, isInContext, stages } from './dockerfile.ts'
 
@@ -45,9 +45,7 @@ describe('the Dockerfile', () => {
   })
 })
 
-const there = haveShared('the image’s files')
-
-describe.skipIf(!there)('the image’s files', () => {
+describe('the image’s files', () => {
   const image = mkdtempSync(join(tmpdir(), 'liveness-image-'))
   const data = mkdtempSync(join(tmpdir(), 'liveness-image-data-'))
   let app: ChildProcess | undefined
@@ -71,7 +69,6 @@ describe.skipIf(!there)('the image’s files', () => {
       env: {
         PATH: process.env.PATH,
         NODE_ENV: 'production',
-        ...modelsEnv, // until the weights of the default set are in models/
         DATA_DIR: join(data, 'data'),
         HOST: '127.0.0.1',
         PORT: new URL(url).port,
