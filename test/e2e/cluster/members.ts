@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../../../src/built.ts'
 import { signal } from '../../support/processes.ts'
-import { freePort, modelsDir } from '../../support/product.ts'
+import { freePort, modelsEnv } from '../../support/product.ts'
 
 const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
 export const caddyfile = fileURLToPath(new URL('deploy/Caddyfile', packageRoot))
@@ -44,7 +44,7 @@ export async function launchMember(name: string, { roles, env, port }: MemberOpt
   const child = spawn(process.execPath, [command, 'start', '--roles', roles], {
     env: {
       ...inherited,
-      MODELS_DIR: modelsDir,
+      ...modelsEnv,
       ...env,
       HOST: '127.0.0.1',
       PORT: `${apiPort}`,
