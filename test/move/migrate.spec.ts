@@ -190,7 +190,8 @@ test('killed in its stages it goes on; log, tables, usage and statements are ide
   })
   expect(await told(target.databaseUrl, target.eventStoreUrl, customerId)).toEqual(before)
   expect(await refusal(source, 'start')).toMatch(/was moved on .* nothing is billed here any more/)
-  const { printed: verified } = await here(elsewhere, 'verify', '--json')
+  const { printed: verified, failure } = await here(elsewhere, 'verify', '--json')
+  expect(failure).toBe('')
   expect(JSON.parse(verified)).toMatchObject({ agrees: true, anchors: [expect.any(String)] })
 }, 180_000)
 
