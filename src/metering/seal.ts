@@ -159,6 +159,8 @@ function heartbeats({ meter, records }: CustomerBooks, context: SealContext): Se
   if (state.licence.kind === 'none' || state.plan === 'free' || state.ended?.licence === licence) return []
 
   const known = new Set(records.map(({ recordId }) => recordId))
+  // An hour that has calls under another licence is no idle one, and must not be told to AWS under two identities.
+  const others = new Set(records.filter((one) => one.licence !== licence && !isOverflow(one)).map((one) => one.hour))
   // Also not before the customer came under it: those hours are another licence's.
   const [start = now] = [state.licence.termStart ?? '', state.since[licence] ?? now].toSorted().slice(-1)
   const zeros: SealedData[] = []
@@ -166,7 +168,7 @@ function heartbeats({ meter, records }: CustomerBooks, context: SealContext): Se
   let hour = addHours(hourOf(addMs(completeThrough(context), -rules.graceMs)), -1)
   while (hour > sealedUpTo && hour >= hourOf(start) && lastStartOf(deadlineOf(hour, rules)) > now) {
     const recordId = bucketKey(customerId, state.licence, state.plan, hour)
-    if (!known.has(recordId)) {
+    if (!known.has(recordId) && !others.has(hour)) {
       const { dimension } = parseBucketKey(recordId)
       const record = newRecord({ recordId, customerId, hour, licence, dimension })
       zeros.unshift(sealedData(record, 'heartbeat', meter, context))

@@ -222,6 +222,23 @@ describe('heartbeats', () => {
     ])
   })
 
+  test('are not made for an hour that has calls under another licence, nor for hours before this one took over', () => {
+    const legacy = { ...sealed(record('2026-03-10T13', 15)), recordId: 'legacy', licence: 'product/buyer' }
+    const hours = hoursOf(books([legacy]), at('2026-03-10T15:10:00.000Z', { rules: beating }))
+    expect(hours.slice(-2)).toEqual(['2026-03-10T12', '2026-03-10T14'])
+    // The contract began before the customer moved to it.
+    const licence = {
+      kind: 'licence',
+      awsAccountId: '1',
+      licenceArn: arn,
+      termStart: '2026-03-01T00:00:00.000Z',
+    } as const
+    const moved = meter({ licence, licences: { [arn]: licence }, since: { [arn]: '2026-03-10T14:00:00.000Z' } })
+    expect(hoursOf(books([], { meter: moved }), at('2026-03-10T15:10:00.000Z', { rules: beating }))).toEqual([
+      '2026-03-10T14',
+    ])
+  })
+
   test.each([
     ['the setting is off', meter(), rules],
     ['nothing is sent', meter(), { ...beating, submit: false }],

@@ -144,6 +144,8 @@ function checkCustomer(
   const identities = new Map<string, string>()
   for (const { seal } of records.values()) {
     if (seal.identity.kind === 'none' || seal.submission === 'no_hour_left') continue
+    // What came late or was carried on bears the identity it was made under, in whatever hour is open for it.
+    if (seal.quantity > 0 && seal.ownQuantity === seal.lateQuantity) continue
     const known = identities.get(seal.hour) ?? seal.identity.kind
     if (known !== seal.identity.kind) found.push(`${customerId}: ${seal.hour} is told by product code and by licence`)
     identities.set(seal.hour, known)
@@ -214,6 +216,7 @@ function checkBill(
     const fits = ({ seal }: Sealed) =>
       seal.timestamp === new Date(usage.timestamp).toISOString() &&
       seal.dimension === usage.dimension &&
+      seal.identity.kind === usage.by &&
       seal.region === usage.region &&
       (usage.subscriptionId === seal.recordId.split('|')[1] || usage.subscriptionId.endsWith(seal.customerId))
     const record = accepted.find(fits) ?? maybe.find(fits)

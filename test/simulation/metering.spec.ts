@@ -3,6 +3,8 @@ import { expect, test } from 'vitest'
 import type { Plant } from './plants.ts'
 import { simulate } from './run.ts'
 
+/** Seeds that have found something: a zero under a licence for an hour with calls under a product code. */
+const kept = [244, 448]
 const one = process.env.SIMULATION_SEED
 const count = Number(process.env.SIMULATION_SEEDS ?? 200)
 const first = Number(process.env.SIMULATION_FIRST ?? 1)
@@ -10,14 +12,17 @@ const first = Number(process.env.SIMULATION_FIRST ?? 1)
 test(
   'whatever dies, gets lost or comes twice: every overage call is in one record, and AWS bills what was sealed',
   async () => {
-    const seeds = one === undefined ? Array.from({ length: count }, (_, i) => first + i) : [Number(one)]
+    const seeds = one === undefined ? [...kept, ...Array.from({ length: count }, (_, i) => first + i)] : [Number(one)]
     const sums = { detections: 0, overage: 0, records: 0, crashes: 0 }
     const alarms: Record<string, number> = {}
     const broken: Record<string, readonly string[]> = {}
     for (const seed of seeds) {
       const run = await simulate(seed)
       if (seed % 500 === 0) console.info(`seed ${seed}: ${Object.keys(broken).length} broken so far`)
-      if (run.differences.length > 0) broken[`SIMULATION_SEED=${seed}`] = run.differences
+      if (run.differences.length > 0) {
+        broken[`SIMULATION_SEED=${seed}`] = run.differences
+        console.info(`SIMULATION_SEED=${seed}`, run.differences) // at once: a long run may not come to its end
+      }
       for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += run[key]
       for (const [kind, times] of Object.entries(run.alarms)) alarms[kind] = (alarms[kind] ?? 0) + times
     }
