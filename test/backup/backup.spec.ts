@@ -89,5 +89,5 @@ test.skipIf(!there)(
     expect(await failureOf(liveness({ DATA_DIR: join(folder, 'x') }, 'restore', second))).toMatch(/no complete backup/)
     expect(readdirSync(join(folder, 'x')).every((name) => name.startsWith('lock.'))).toBe(true)
   },
-  120_000,
+  240_000,
 )
