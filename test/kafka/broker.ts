@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Kafka as KafkaClient, logLevel } from 'kafkajs'
 import { lockDataDir } from '../../src/data-dir.ts'
 import { ensureJars } from './jars.ts'
+import { type Secured, scramUser, securedListener } from './secured.ts'
 
 export interface Kafka {
   readonly brokers: string[]
@@ -38,6 +39,8 @@ export interface KafkaOptions {
   readonly port?: number
   /** A second way in: clients that come through it are told the other port, such as a proxy's, for all that follows. */
   readonly proxied?: { readonly port: number; readonly proxyPort: number }
+  /** Another way in: TLS, with a sign-in. */
+  readonly secured?: Secured
 }
 
 /**
@@ -90,18 +93,21 @@ interface Process {
   kill(signal: NodeJS.Signals): Promise<void>
 }
 
-async function launch(jars: string, dir: string, { port: wanted = 0, proxied }: KafkaOptions): Promise<Process> {
+async function launch(jars: string, dir: string, options: KafkaOptions): Promise<Process> {
+  const { port: wanted = 0, secured } = options
   const [first = 0, controllerPort = 0] = await freePorts(2)
   const port = wanted === 0 ? first : wanted
   const properties = join(dir, 'server.properties')
-  await writeFile(properties, propertiesOf(port, controllerPort, join(dir, 'log'), proxied))
+  await writeFile(properties, propertiesOf(port, controllerPort, join(dir, 'log'), options))
   await mkdir(join(dir, 'log'), { recursive: true })
   const output = await open(join(dir, 'output'), 'a')
   const java = (...args: string[]) =>
     spawn('java', [...jvm, ...log, '-cp', `${jars}/*`, ...args], { stdio: ['ignore', output.fd, output.fd] })
   try {
     if (!existsSync(join(dir, 'log', 'meta.properties'))) {
-      const format = java('kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', properties, '--ignore-formatted')
+      const users = secured === undefined ? [] : ['--add-scram', scramUser(secured)]
+      const where = ['-t', clusterId, '-c', properties, '--ignore-formatted']
+      const format = java('kafka.tools.StorageTool', 'format', ...where, ...users)
       const [code] = await once(format, 'exit')
       if (code !== 0) throw new Error(`the broker's folder could not be formatted: ${await tail(dir)}`)
     }
@@ -166,19 +172,20 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 /** Short sessions, or a killed broker would wait 12 s for its own old session to end before it serves again. */
-function propertiesOf(port: number, controllerPort: number, dir: string, proxied: KafkaOptions['proxied']): string {
+function propertiesOf(port: number, controllerPort: number, dir: string, { proxied, secured }: KafkaOptions): string {
   const [listener, advertised] =
     proxied === undefined
       ? ['', '']
       : [`,PROXIED://127.0.0.1:${proxied.port}`, `,PROXIED://127.0.0.1:${proxied.proxyPort}`]
+  const second = secured === undefined ? '' : `,SECURED://localhost:${secured.port}`
   return Object.entries({
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
     'controller.listener.names': 'CONTROLLER',
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${listener}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}${advertised}`,
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${listener}${second}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}${advertised}${second}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,SECURED:SASL_SSL,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'PLAINTEXT',
     'log.dirs': dir,
     'offsets.topic.replication.factor': 1,
@@ -193,6 +200,7 @@ function propertiesOf(port: number, controllerPort: number, dir: string, proxied
     'log.cleaner.dedupe.buffer.size': 4_194_304,
     'controller.quorum.election.timeout.ms': 200,
     'controller.quorum.fetch.timeout.ms': 500,
+    ...(secured === undefined ? {} : securedListener(secured)),
   })
     .map(([name, value]) => `${name}=${value}\n`)
     .join('')

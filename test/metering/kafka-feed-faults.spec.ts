@@ -83,7 +83,7 @@ test.skipIf(kafka === null)(
         await sending
         await until(() => folded() >= round * items.length && feed.lag().waiting === 0, 60_000)
       }
-      const inTopic = await untilServed(() => readTopic(brokers, topic))
+      const inTopic = await untilServed(() => readTopic({ brokers }, topic))
       const written = inTopic.reduce((sum, ofPartition) => sum + ofPartition.length, 0)
       await until(() => folded() === written, 30_000)
       for (let partition = 0; partition < partitionCount; partition++) {

@@ -96,7 +96,7 @@ test.runIf(kafka)('the checkpoint moves only once Kafka has acknowledged', async
   expect((await state()).checkpoint?.position.commit).toBeLessThanOrEqual(before.checkpoint?.position.commit ?? 0n)
   await kafka?.restart()
   const stored = await relayedLog()
-  expectTopicOfLog(await readTopic(kafka?.brokers ?? [], name), stored)
+  expectTopicOfLog(await readTopic({ brokers: kafka?.brokers ?? [] }, name), stored)
   expect(alarms).toEqual([])
 })
 
@@ -136,7 +136,7 @@ test.runIf(kafka)(
     }
     await Promise.all([misbehave(), write()])
     const stored = await relayedLog()
-    const repeats = expectTopicOfLog(await readTopic(kafka?.brokers ?? [], name), stored)
+    const repeats = expectTopicOfLog(await readTopic({ brokers: kafka?.brokers ?? [] }, name), stored)
     console.info(
       `${log.written} events, ${swallows} times answers swallowed (${proxy.swallowedBytes} bytes), ${kills} kills, ` +
         `${troubles.length} sends repeated; repeated in the topic: ${repeats.events} events, ${repeats.watermarks} watermarks`,

@@ -124,7 +124,7 @@ test.runIf(kafka)(
     expect(relay.lag()).toMatchObject({ leading: true, ageMs: 0, failures: 0 })
 
     const stored = await readLog(store, through)
-    expect(expectTopicOfLog(await readTopic(brokers, name), stored)).toEqual({ events: 0, watermarks: 0 })
+    expect(expectTopicOfLog(await readTopic({ brokers }, name), stored)).toEqual({ events: 0, watermarks: 0 })
     const { checkpoint, counts, nextOffsets } = await stateRow()
     expect(relay.lag()).toMatchObject({ relayed: stored.length, position: checkpoint?.position })
     expect(counts.reduce((sum, count) => sum + count)).toBe(BigInt(log.written))
@@ -141,7 +141,7 @@ test.runIf(kafka)('a restart goes on where the last acknowledgement was', async 
   await log.write(300)
   start()
   const stored = await readLog(store, await relayedThrough())
-  expect(expectTopicOfLog(await readTopic(brokers, name), stored)).toEqual({ events: 0, watermarks: 0 })
+  expect(expectTopicOfLog(await readTopic({ brokers }, name), stored)).toEqual({ events: 0, watermarks: 0 })
 })
 
 test.runIf(kafka)('the leader ticks by itself', async () => {
@@ -162,7 +162,7 @@ test.runIf(kafka)('of two, one relays and the other takes over', async () => {
   await log.write(200)
   const stored = await readLog(store, await relayedThrough())
   expect(second.lag().leading).toBe(true)
-  expectTopicOfLog(await readTopic(brokers, name), stored)
+  expectTopicOfLog(await readTopic({ brokers }, name), stored)
 })
 
 test.runIf(kafka)('an ex-leader that wakes up late leaves duplicates, and its checkpoint is refused', async () => {
@@ -177,7 +177,7 @@ test.runIf(kafka)('an ex-leader that wakes up late leaves duplicates, and its ch
   await expect(relayBatch(behind, events.slice(100, 300), deps)).rejects.toThrow(RelayMoved)
   expect(await takeUp(deps)).toEqual(ahead)
   await topic.close()
-  const repeats = expectTopicOfLog(await readTopic(brokers, name), events)
+  const repeats = expectTopicOfLog(await readTopic({ brokers }, name), events)
   expect(repeats).toEqual({ events: 200, watermarks: 0 })
 })
 
@@ -191,7 +191,7 @@ test.runIf(kafka)('a topic that was recreated while nobody looked is filled agai
   await until(() => alarms.length > 0)
   expect(alarms[0]).toBeInstanceOf(TopicLost)
   const stored = await readLog(store, await relayedThrough())
-  expectTopicOfLog(await readTopic(brokers, name), stored)
+  expectTopicOfLog(await readTopic({ brokers }, name), stored)
 })
 
 test.runIf(kafka)('a topic that is deleted under a running relay is made and filled again, with an alarm', async () => {
@@ -202,7 +202,7 @@ test.runIf(kafka)('a topic that is deleted under a running relay is made and fil
   await log.write(300)
   const stored = await readLog(store, await relayedThrough(20_000))
   expect(alarms).toEqual([expect.any(TopicLost)])
-  expectTopicOfLog(await readTopic(brokers, name), stored)
+  expectTopicOfLog(await readTopic({ brokers }, name), stored)
 })
 
 test.runIf(kafka)('a topic recreated by another hand shows in the offsets of the next send', async () => {

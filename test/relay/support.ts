@@ -6,11 +6,11 @@ import type { EventStore, PositionedEvent } from '../../src/eventstore/store.ts'
 import { comparePositions } from '../../src/projections/generations.ts'
 import { type FeedItem, fedPrefixes, partitionCount } from '../../src/relay/feed.ts'
 import { parseMessage } from '../../src/relay/messages.ts'
-import { kafkaClient } from '../../src/relay/topic.ts'
+import { type KafkaSettings, kafkaClient } from '../../src/relay/topic.ts'
 
 /** Every item of a topic, by partition in the order of their offsets. */
-export async function readTopic(brokers: string[], topic: string): Promise<FeedItem[][]> {
-  const kafka = kafkaClient({ brokers }, 'reader')
+export async function readTopic(settings: KafkaSettings, topic: string): Promise<FeedItem[][]> {
+  const kafka = kafkaClient(settings, 'reader')
   const admin = kafka.admin()
   await admin.connect()
   const offsets = await admin.fetchTopicOffsets(topic)
