@@ -38,7 +38,7 @@ const micros = (price: string): bigint => {
 test('what the ledger told after each command is what the replay says, in state, counters and amounts', async () => {
   let [overage, voided, refused] = [0, 0, 0]
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 25 }), async (steps) => {
       const store = createMemoryStore()
       let now = Date.parse('2026-01-30T22:00:00.000Z')
       const clock = { now: () => new Date(now).toISOString(), monthHasBegun: async () => {} }
