@@ -1,11 +1,9 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
-import type { AddressInfo } from 'node:net'
-import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createMail, MailFailed } from '../../src/mail/mail.ts'
+import { startSmtpServer } from '../support/smtp.ts'
 
 const from = 'Liveness Detection API <no-reply@example.com>'
 const letter = { to: 'ada@example.com', subject: 'Grüße', text: 'Hello,\n\n.a line that begins with a dot\n' }
@@ -48,49 +46,10 @@ describe('without SMTP_URL', () => {
   })
 })
 
-/** As much of RFC 5321 as a client needs; `refuse` answers the recipient with 550. */
-async function smtpServer({ refuse = false } = {}) {
-  const received: { from: string; to: string; data: string }[] = []
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    const say = (line: string) => socket.write(`${line}\r\n`)
-    let message = { from: '', to: '', data: '' }
-    let inData = false
-    say('220 ready')
-    createInterface({ input: socket }).on('line', (line) => {
-      if (inData) {
-        if (line !== '.') message.data += `${line.replace(/^\./, '')}\n`
-        else {
-          inData = false
-          received.push(message)
-          message = { from: '', to: '', data: '' }
-          say('250 taken')
-        }
-        return
-      }
-      const verb = line.slice(0, 4).toUpperCase()
-      if (verb === 'EHLO' || verb === 'RSET' || verb === 'NOOP') return say('250 fine')
-      if (verb === 'MAIL') message.from = line
-      if (verb === 'RCPT' && refuse) return say('550 no mailbox ada@example.com here')
-      if (verb === 'RCPT') message.to = line
-      if (verb === 'DATA') {
-        inData = true
-        return say('354 go on')
-      }
-      return say(verb === 'QUIT' ? '221 bye' : '250 fine')
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(
-    () =>
-      new Promise<void>((resolve) => {
-        for (const socket of sockets) socket.destroy()
-        server.close(() => resolve())
-      }),
-  )
-  return { received, url: `smtp://127.0.0.1:${(server.address() as AddressInfo).port}` }
+async function smtpServer(options?: Parameters<typeof startSmtpServer>[0]) {
+  const server = await startSmtpServer(options)
+  onTestFinished(() => server.stop())
+  return { ...server, url: `smtp://127.0.0.1:${server.port}` }
 }
 
 describe('with SMTP_URL', () => {
@@ -100,15 +59,20 @@ describe('with SMTP_URL', () => {
     await mail.send({ ...letter, messageId: '<one@example.com>' })
     await mail.send(letter)
     expect(server.received).toHaveLength(2)
+    expect(new Set(server.received.map(({ session }) => session)).size).toBe(1)
     const [first] = server.received
-    expect(first).toMatchObject({ from: 'MAIL FROM:<no-reply@example.com>', to: 'RCPT TO:<ada@example.com>' })
-    expect(first?.data).toMatch(/^Message-ID: <one@example\.com>$/m)
-    expect(first?.data).toMatch(/^\.a line that begins with a dot$/m)
+    expect(first).toMatchObject({ from: 'no-reply@example.com', to: ['ada@example.com'] })
+    expect(first?.text).toMatch(/^Message-ID: <one@example\.com>$/m)
+    expect(first?.text).toMatch(/^\.a line that begins with a dot$/m)
     await expect(readdir(outboxDir)).rejects.toThrow('ENOENT')
   })
 
   test('a refusal is an error that names no address', async () => {
-    const server = await smtpServer({ refuse: true })
+    const server = await smtpServer({
+      onRcptTo({ address }, _, done) {
+        done(Object.assign(new Error(`no mailbox ${address} here`), { responseCode: 550 }))
+      },
+    })
     const { mail } = await mailer(server.url)
     const error = await mail.send(letter).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(MailFailed)
