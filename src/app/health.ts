@@ -1,7 +1,9 @@
 /** Whether the two servers that everything stands on answer: asked by load balancers, answered within a second or two. */
 import { customerStream } from '../events/catalogue.ts'
 import { queryWithin } from '../postgres/pool.ts'
+import { askBrokers, type KafkaSettings } from '../relay/topic.ts'
 import { createProbe } from './probe.ts'
+import { refusalOf } from './refusals.ts'
 import type { System } from './system.ts'
 
 export const probeMs = 1_500
@@ -25,5 +27,22 @@ export function createHealth({ pool, store }: Pick<System, 'pool' | 'store'>): (
     const [postgres, eventStore] = await Promise.all([database(), events()])
     if (postgres === undefined) return 'database unavailable'
     return eventStore === undefined ? 'event store unavailable' : null
+  }
+}
+
+/** Why Kafka cannot be used, in words for operators, or null: a password that is refused is another matter than silence. */
+export function createKafkaHealth(settings: KafkaSettings): () => Promise<string | null> {
+  const silence = 'no Kafka broker answers'
+  const reasonOf = (error: unknown) => {
+    const refusal = refusalOf(error)
+    return refusal === null ? silence : `Kafka: ${refusal}`
+  }
+  const look = createProbe(
+    async () => ({ fault: await askBrokers(settings, probeMs).then(() => null, reasonOf) }),
+    probeMs,
+  )
+  return async () => {
+    const seen = await look()
+    return seen === undefined ? silence : seen.fault
   }
 }

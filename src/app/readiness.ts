@@ -4,8 +4,8 @@ import type { Readiness } from '../http/dependencies.ts'
 import type { Inference } from '../inference/inference.ts'
 import type { Runner } from '../projections/runner.ts'
 import { readModelsLag } from '../readmodels/lag.ts'
-import { askBrokers, type KafkaSettings } from '../relay/topic.ts'
-import { type Ailment, probeMs } from './health.ts'
+import type { KafkaSettings } from '../relay/topic.ts'
+import { type Ailment, createKafkaHealth, probeMs } from './health.ts'
 import type { MeteringRoles } from './metering.ts'
 import { createProbe } from './probe.ts'
 import type { System } from './system.ts'
@@ -32,19 +32,12 @@ export function createReadiness(parts: ReadinessParts): () => Promise<Readiness>
   const { roles, system, health, kafka, runner, metering, inference, stopped } = parts
   const { clock, pool, store } = system
   const readsModels = roles.includes('api') || roles.includes('projections')
-  const usesKafka = kafka !== null && (roles.includes('relay') || roles.includes('metering'))
+  const usesKafka = roles.includes('relay') || roles.includes('metering')
   const lagOf = createProbe(readModelsLag(pool, store), probeMs)
-  const brokers = createProbe(async () => {
-    if (kafka !== null) await askBrokers(kafka, probeMs)
-    return true
-  }, probeMs)
+  const kafkaFault = kafka !== null && usesKafka ? createKafkaHealth(kafka) : async () => null
 
   return async () => {
-    const [ailment, lagMs, kafkaAnswers] = await Promise.all([
-      health(),
-      readsModels ? lagOf() : 0,
-      usesKafka ? brokers() : true,
-    ])
+    const [ailment, lagMs, fault] = await Promise.all([health(), readsModels ? lagOf() : 0, kafkaFault()])
     const fed = metering.feed?.lag()
     const folded = runner?.lag()
     const reasons = [
@@ -53,7 +46,7 @@ export function createReadiness(parts: ReadinessParts): () => Promise<Readiness>
       stopped(),
       // Where a server is away, that is the reason, and how far the read models are is not known.
       ailment === null ? lagFault(lagMs) : null,
-      kafkaAnswers ? null : 'no Kafka broker answers',
+      fault,
       ...(fed?.stopped ?? []).map(({ partition, reason }) => `metering stopped at partition ${partition}: ${reason}`),
     ].filter((reason) => typeof reason === 'string')
     return {

@@ -1,6 +1,6 @@
 /**
- * What waiting does not cure, said at the start by the name of the setting: a certificate that cannot be trusted, a
- * password that is refused. A server that is merely away is no fault of a setting: the start goes on, and waits.
+ * What waiting does not cure, said at the start by the name of the setting: a certificate that cannot be trusted, TLS
+ * that is not offered, a password that is refused. A server that is merely away is no fault of a setting: the start goes on, and waits.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Config, ConfigError } from '../config.ts'
@@ -12,12 +12,14 @@ const untrusted =
   /self[- ]signed certificate|unable to (verify the first|get (local )?issuer) certificate|certificate (has expired|is not yet valid)|Hostname\/IP does not match|does not support SSL/i
 const refused =
   /password authentication failed|no pg_hba\.conf entry|SASL .*(fail|invalid)|Authentication failed|AccessDenied|access (to .* )?denied|UNAUTHENTICATED|PERMISSION_DENIED|Invalid login|authentication credentials|EAUTH/i
+const unencrypted = /Error upgrading connection with STARTTLS|does not support required STARTTLS/i
 
 /** In words, or null for what may pass by itself. Looks through causes; addresses and passwords stay out of it. */
 export function refusalOf(error: unknown): string | null {
   const said = wordsOf(error)
   const [fault] = untrusted.exec(said) ?? []
   if (fault !== undefined) return `the server's certificate is not trusted (${fault})`
+  if (unencrypted.test(said)) return 'the server offers no TLS, which the address requires'
   return refused.test(said) ? 'the server refuses the user name or the password' : null
 }
 
@@ -32,7 +34,9 @@ const advice: Readonly<Record<string, string>> = {
   DATABASE_URL: 'sslmode=verify-full with sslrootcert=FILE names the authority in the address.',
   EVENTSTORE_URL: 'tls=true with tlsCAFile=FILE names the authority in the address; the user must be in $admins.',
   KAFKA_BROKERS: 'KAFKA_TLS_CA holds the authority, KAFKA_SASL_… the sign-in.',
-  SMTP_URL: 'NODE_EXTRA_CA_CERTS=FILE adds an authority; user and password stand in the address.',
+  SMTP_URL:
+    'requireTLS=true in the address asks for STARTTLS, user and password stand there too; NODE_EXTRA_CA_CERTS=FILE adds ' +
+    'an authority.',
 }
 
 /** Rejects as `work` does, with a sentence where that is a refusal. @throws ConfigError */

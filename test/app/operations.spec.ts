@@ -1,8 +1,9 @@
 /** Processes of every role have a port for operators: readiness, health and metrics, with what their roles know. */
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/http/logging.ts'
 import { startApp } from '../../src/main.ts'
+import { startProxy } from '../support/proxy.ts'
 import { startTestStack, type TestStack } from '../support/stack.ts'
 
 let stack: TestStack
@@ -58,11 +59,19 @@ test('alarms in the log are counted, and those that never rang are there at 0', 
   })
 })
 
-test('relay and metering show their figures, also while Kafka is out of reach', async () => {
-  await withApp({ ROLES: 'relay,metering', KAFKA_BROKERS: '127.0.0.1:1' }, async (url) => {
-    const ready = await fetch(`${url}/ready`)
-    expect(ready.status).toBe(503)
-    expect(await ready.json()).toMatchObject({ reasons: ['no Kafka broker answers'] })
+test('relay and metering show their figures and what is missing, while Kafka is not there and while it hangs', async () => {
+  const kafka = await startProxy(Number(new URL(stack.env.EVENTSTORE_URL ?? '').port)) // to anything: nothing passes
+  kafka.refuse()
+  onTestFinished(() => kafka.stop())
+  await withApp({ ROLES: 'relay,metering', KAFKA_BROKERS: `127.0.0.1:${kafka.port}` }, async (url) => {
+    for (const misbehave of ['refuse', 'freeze'] as const) {
+      kafka[misbehave]()
+      const since = performance.now()
+      const ready = await fetch(`${url}/ready`)
+      expect(ready.status).toBe(503)
+      expect(await ready.json()).toMatchObject({ reasons: ['no Kafka broker answers'] })
+      expect(performance.now() - since).toBeLessThan(4_000) // twice what a probe may take, for a busy machine
+    }
     const text = await metrics(url)
     for (const name of ['relay_leading', 'relay_lag_seconds', 'metering_leading', 'metering_watermark_age_seconds']) {
       expect(text).toContain(`liveness_${name} `)

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { createKafkaHealth } from '../../src/app/health.ts'
 import { refuseWrongAddresses } from '../../src/app/refusals.ts'
 import { ConfigError, loadConfig } from '../../src/config.ts'
 import { type KafkaSettings, kafkaSettings, kafkaTopic } from '../../src/relay/topic.ts'
@@ -86,6 +87,19 @@ describe.skipIf(kafka === null)('Kafka by TLS with a sign-in', () => {
     expect(message).not.toContain('hunter2')
   })
 })
+
+test.runIf(kafka)(
+  'GET /ready says of a broker whether it refuses the password, and nothing of one that answers',
+  async () => {
+    const healthOf = (settings: Record<string, string>) =>
+      createKafkaHealth(kafkaSettings(loadConfig(settings, '/nowhere').config) as KafkaSettings)
+    // A probe is bounded; on a busy machine its bound may come before the answer.
+    await expect.poll(healthOf(right), { timeout: 20_000 }).toBeNull()
+    await expect
+      .poll(healthOf({ ...right, KAFKA_SASL_PASSWORD: 'hunter2' }), { timeout: 20_000 })
+      .toBe('Kafka: the server refuses the user name or the password')
+  },
+)
 
 async function startSecured(): Promise<Kafka | null> {
   makeCertificates(folder, 'others')
