@@ -1,0 +1,65 @@
+/** The role api: inference, the customers' console, and the HTTP server before them. */
+import type { AddressInfo } from 'node:net'
+import { ConfigError } from '../config.ts'
+import { roleLog } from '../http/logging.ts'
+import type { Watched } from '../http/operations.ts'
+import { buildServer } from '../http/server.ts'
+import { chooseSet } from '../inference/choose-set.ts'
+import { type Inference, startInference } from '../inference/inference.ts'
+import { loadManifest } from '../inference/manifest.ts'
+import { openConsole } from './console.ts'
+import type { Foundation, Start } from './foundation.ts'
+import { httpDependencies } from './http.ts'
+import { marketplacePages } from './marketplace.ts'
+import type { Workers } from './workers.ts'
+
+export interface Api {
+  readonly url: string
+  readonly modelSet: Inference['set']
+  readonly watched: Watched
+}
+
+/**
+ * @param watch makes the operators' view of the process, this inference included
+ * @throws ConfigError, WeightsMissing, WeightsCorrupt, ManifestError
+ */
+export async function startApi(
+  { config, roles, undo, log }: Start,
+  { stack, system, mail, secretsKeys, auditSigningKey }: Foundation,
+  { marketplace }: Workers,
+  watch: (inference: Inference) => Watched,
+): Promise<Api> {
+  const apiLog = roleLog(log, 'api')
+  const inference = await startInference({
+    modelsDir: config.MODELS_DIR,
+    set: await chooseSet({
+      manifest: await loadManifest(),
+      wanted: config.MODEL_SET,
+      modelsDir: config.MODELS_DIR,
+      dataDir: config.DATA_DIR,
+      say: (sentence) => roleLog(log, roles).info(sentence),
+    }),
+    spoofThreshold: config.SPOOF_THRESHOLD,
+  })
+  undo.add('inference', () => inference.close())
+  const { eventStoreUrl } = stack
+  const pages = openConsole({ config, system, mail, secretsKeys, auditSigningKey, eventStoreUrl, log: apiLog })
+  undo.add('console', () => pages.close())
+  const landing = marketplacePages({ config, system, marketplace, mail, secretsKeys })
+  const watched = watch(inference)
+  const parts = { config, system, inference, watched, secretsKeys, log: apiLog }
+  const http = await buildServer(httpDependencies({ ...parts, console: pages.deps, marketplace: landing }))
+  undo.add('HTTP', () => http.drainAndClose())
+  await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EADDRINUSE') throw error
+    throw new ConfigError(`PORT ${config.PORT} on ${config.HOST} is in use by another program; set PORT to another.`)
+  })
+  const { port } = http.app.server.address() as AddressInfo
+  return { url: `http://${hostInUrl(config.HOST)}:${port}`, modelSet: inference.set, watched }
+}
+
+/** An address that a program on this machine can call. */
+function hostInUrl(host: string): string {
+  if (['127.0.0.1', '0.0.0.0', '::', 'localhost'].includes(host)) return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}
