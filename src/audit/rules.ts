@@ -4,9 +4,10 @@
  * the state that decided each call; terms and prices come from the events, never from today's catalogue.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { licenceIdentity, monthOf } from '../commands/plans.ts'
+import { downgradeMonth } from '../commands/customer.ts'
+import { licenceIdentity, monthOf, nextHour } from '../commands/plans.ts'
 import { type CustomerState, evolve, initialState, keyIsValid, openerAt, stopsAtLimit } from '../commands/state.ts'
-import type { CustomerEvent, DataOf } from '../events/catalogue.ts'
+import type { CustomerEvent, DataOf, Licence } from '../events/catalogue.ts'
 
 /** The call at the revision that a void names; null where no call stands there. */
 export type VoidTarget = Pick<
@@ -27,6 +28,7 @@ export interface StreamRules {
 /** @param fromStart whether the first event to pass is the stream's first, or one in the middle of it */
 export function streamRules(customerId: string, fromStart: boolean): StreamRules {
   let state: CustomerState | null = fromStart ? initialState : null
+  let due: Due
   let lastOccurredAt = ''
   const voided = new Set<string>()
   const replayed = new Set<string>()
@@ -65,7 +67,8 @@ export function streamRules(customerId: string, fromStart: boolean): StreamRules
       if (occurredAt < lastOccurredAt) faults.push(`its time ${occurredAt} lies before the event before it`)
       lastOccurredAt = occurredAt
       faults.push(...ofReplayAndVoid(event, target))
-      if (state !== null) faults.push(...faultsAfter(state, event))
+      if (state !== null) faults.push(...faultsAfter(state, event, due))
+      due = dueBehind(state, event)
       if (state !== null || event.type === 'MonthlyCreditsGranted') state = evolve(state ?? initialState, event)
       return faults
     },
@@ -81,8 +84,18 @@ export const repeats = (
   call.funding === funding &&
   call.bucketKey === bucketKey
 
-/** What is wrong with an event behind the state that the events before it add up to. */
-export function faultsAfter(state: CustomerState, event: CustomerEvent): string[] {
+/** A licence that had to take over at an hour that has begun, where the state no longer says so. */
+export type Due = CustomerState['moving']
+
+/** What must stand right behind the event: a month's opener comes first, and does not repeat the licence that is due. */
+export const dueBehind = (before: CustomerState | null, { type }: CustomerEvent): Due =>
+  type === 'MonthlyCreditsGranted' ? before?.moving : undefined
+
+/**
+ * What is wrong with an event behind the state that the events before it add up to.
+ * @param due `dueBehind` the event before it
+ */
+export function faultsAfter(state: CustomerState, event: CustomerEvent, due: Due): string[] {
   const registered = state.customerId !== ''
   if ((event.type === 'CustomerRegistered') === registered) {
     return [registered ? 'the customer is registered already' : "the stream's first event is no registration"]
@@ -93,9 +106,30 @@ export function faultsAfter(state: CustomerState, event: CustomerEvent): string[
   const faults = month === state.yearMonth ? [] : [`it is the first event of ${month}, and not that month's opener`]
   return [
     ...faults,
+    ...licenceFaults(state, event, due ?? state.moving),
     ...(event.type === 'DetectionSucceeded' ? callFaults(state, event.data) : changeFaults(state, event)),
   ]
 }
+
+/**
+ * AWS bills an hour twice that is told under a product code and under a licence. So a customer moves between the two at
+ * the start of an hour: whatever is appended from then on begins with the licence that takes over.
+ */
+function licenceFaults(state: CustomerState, event: CustomerEvent, moving: Due): string[] {
+  const { occurredAt } = event.data
+  const licence = event.type === 'LicenceChanged' || event.type === 'SubscriptionResumed' ? event.data.licence : null
+  if (moving !== undefined && moving.effectiveAt <= occurredAt) {
+    const takesOver = state.ended === undefined ? 'LicenceChanged' : 'SubscriptionResumed'
+    return event.type === takesOver && isDeepStrictEqual(plain(licence), plain(moving.licence))
+      ? []
+      : [`a licence was to take over at ${moving.effectiveAt}, before this event`]
+  }
+  if (licence === null || !isMove(state.licence, licence) || occurredAt.endsWith(':00:00.000Z')) return []
+  return ['it moves the customer between product code and licence within an hour']
+}
+
+const isMove = (before: Licence, after: Licence): boolean =>
+  before.kind !== after.kind && before.kind !== 'none' && after.kind !== 'none'
 
 /** An opener is wholly determined by what stands before it. */
 function openerFaults(state: CustomerState, data: DataOf<'MonthlyCreditsGranted'>): string[] {
@@ -150,8 +184,9 @@ function isBucketOf(
   )
 }
 
-/** Changes that name what they replace. */
-function changeFaults({ terms, keys, scheduled }: CustomerState, event: CustomerEvent): string[] {
+/** Changes that name what they replace, or when they take effect. */
+function changeFaults(state: CustomerState, event: CustomerEvent): string[] {
+  const { terms, keys, scheduled } = state
   switch (event.type) {
     case 'PlanChanged':
       return event.data.from === terms.plan ? [] : [`it changes plan ${event.data.from}, ${terms.plan} held`]
@@ -159,6 +194,18 @@ function changeFaults({ terms, keys, scheduled }: CustomerState, event: Customer
       const { from, plan } = event.data
       const holds = from === terms.monthlyLimit && plan === terms.plan
       return holds ? [] : [`it changes ${from} calls of ${plan}, ${terms.monthlyLimit} of ${terms.plan} held`]
+    }
+    case 'PlanChangeScheduled': {
+      const { effectiveMonth, occurredAt } = event.data
+      const month = downgradeMonth(state, occurredAt)
+      return effectiveMonth === month ? [] : [`it takes effect in ${effectiveMonth}, the contract lets it in ${month}`]
+    }
+    case 'LicenceChangeScheduled': {
+      const { effectiveAt, occurredAt } = event.data
+      const hour = nextHour(occurredAt)
+      return effectiveAt === hour
+        ? []
+        : [`its licence takes over at ${effectiveAt}, and not with the next hour, ${hour}`]
     }
     case 'ScheduledPlanChangeCancelled': {
       const { plan, effectiveMonth } = event.data

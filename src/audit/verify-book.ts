@@ -14,6 +14,7 @@ import type { MeterState } from '../metering/tables.ts'
 import type { LoggedEvent } from '../statements/month.ts'
 import { type MonthFault, type MonthMemory, meteringMonth, newMonthMemory } from './metering-month.ts'
 import { monthOfRecord } from './metering-records.ts'
+import { type Due, dueBehind } from './rules.ts'
 import { foldRemembered, newRemembered, type Remembered } from './verify-idempotency.ts'
 import { foldKeys, type KeyBook, newKeyBook } from './verify-keys.ts'
 import { meteringRows } from './verify-metering.ts'
@@ -41,6 +42,7 @@ export interface CustomerBook {
   head: Head
   meteringHead: Head
   state: CustomerState
+  due: Due
   registeredAt: string
   /** Every detection that was voided; such events are rare. */
   readonly voided: Set<string>
@@ -62,6 +64,7 @@ export function newBook(customerId: string): CustomerBook {
     head: emptyHead,
     meteringHead: emptyHead,
     state: initialState,
+    due: undefined,
     registeredAt: '',
     voided: new Set(),
     keys: newKeyBook(),
@@ -110,6 +113,7 @@ export function foldCustomer(book: CustomerBook, logged: LoggedEvent, keep: bool
   const before = book.state
   const after = evolve(before, event)
   book.state = after
+  book.due = dueBehind(before, event)
   book.head = { revision, hash }
   if (revision === 0n) book.registeredAt = event.data.occurredAt
   foldUsage(

@@ -83,7 +83,7 @@ export function logCheck({ log, anchors, customerId: only, say }: LogCheckOption
     if (event.data.occurredAt < book.state.lastOccurredAt) {
       told(`its time ${event.data.occurredAt} lies before the event before it`)
     }
-    for (const fault of faultsAfter(book.state, event)) told(fault)
+    for (const fault of faultsAfter(book.state, event, book.due)) told(fault)
     if (event.type === 'DetectionReplayed') {
       const { detectionId } = event.data
       if (book.voided.has(detectionId)) told('it replays a call that was voided')

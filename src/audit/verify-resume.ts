@@ -35,7 +35,7 @@ export interface VerifyState {
 }
 
 /** Raise when the shape of the state, or what is checked on the way, changes. */
-const stateVersion = 2
+const stateVersion = 3
 
 /** @param question what is verified: a state answers the same question only */
 export async function keepState(path: string, question: string, state: VerifyState): Promise<void> {

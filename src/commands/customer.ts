@@ -310,7 +310,8 @@ function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Deci
   return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }, changed]
 }
 
-function downgradeMonth(state: CustomerState, at: string): string {
+/** First UTC month that begins at or after the contract's renewal, or the next one where no contract date is known. */
+export function downgradeMonth(state: Pick<CustomerState, 'licence'>, at: string): string {
   const following = nextMonth(monthOf(at))
   const termEnd = state.licence.kind === 'none' ? undefined : state.licence.termEnd
   if (termEnd === undefined || termEnd <= monthStart(following)) return following

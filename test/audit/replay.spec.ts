@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Finding, foldWhilePassing, replayMonth, replayStream } from '../../src/audit/replay.ts'
+import type { CustomerState } from '../../src/commands/state.ts'
 import { customerStream } from '../../src/events/catalogue.ts'
 import { eventHash } from '../../src/events/chain.ts'
 import type { PositionedEvent } from '../../src/eventstore/store.ts'
@@ -11,7 +12,7 @@ import { allOf } from './world.ts'
 async function replayed(store: MemoryStore, customerId: string) {
   const findings: Finding[] = []
   const all = await allOf(replayStream(store, customerId, (finding) => findings.push(finding)))
-  return { findings, last: all.at(-1), all }
+  return { findings, all }
 }
 
 async function statementOf(store: MemoryStore, customerId: string, month: string) {
@@ -28,15 +29,24 @@ test('the replay of any history is the state that the ledger held after each ste
     fc.asyncProperty(histories({ maxLength: 60 }), async (steps) => {
       const store = createMemoryStore()
       const player = createPlayer(store)
+      const held = new Map<string, CustomerState>()
       for (const step of steps) {
         await player.play([step])
-        for (const { id, state, head } of player.customers()) {
-          const { findings, last } = await replayed(store, id)
-          expect(findings).toEqual([])
-          expect(last?.state).toEqual(JSON.parse(JSON.stringify(state)))
-          expect([last?.revision, last?.hash]).toEqual([head.revision, head.hash])
+        for (const { id, state, head } of player.customers()) held.set(`${id} ${head.revision} ${head.hash}`, state)
+      }
+      for (const { id, head } of player.customers()) {
+        const { findings, all } = await replayed(store, id)
+        expect(findings).toEqual([])
+        expect(all.at(-1)).toMatchObject({ revision: head.revision, hash: head.hash })
+        for (const { revision, hash, state } of all) {
+          const name = `${id} ${revision} ${hash}`
+          const was = held.get(name)
+          held.delete(name)
+          // Within a step several events are decided at once, and only the last is reported.
+          if (was !== undefined) expect(state).toEqual(JSON.parse(JSON.stringify(was)))
         }
       }
+      expect([...held.keys()]).toEqual([])
       for (const { id, state } of player.customers()) {
         const { findings, statement } = await statementOf(store, id, state.yearMonth)
         expect(findings).toEqual([])
@@ -223,6 +233,102 @@ test.for<[string, string, (data: Record<string, unknown>) => void, RegExp]>([
       .join('\n'),
   ).toMatch(fault)
 })
+
+/** A customer who moves to a product code twice, in mid-month and over its end, and has a smaller plan scheduled. */
+async function moves() {
+  const store = createMemoryStore()
+  const player = createPlayer(store, '2026-03-10T08:00:00.000Z')
+  const step = (minutes: number, action: Parameters<typeof player.play>[0][number]['action']) =>
+    player.play([{ customer: 0, minutes, action }])
+  await step(7, { kind: 'licence', serial: 3 })
+  await step(7, { kind: 'detect', key: undefined })
+  await step(60, { kind: 'detect', key: undefined })
+  await step(1, { kind: 'setPlan', plan: 'starter', limit: 1 })
+  await step(Math.round((Date.parse('2026-03-31T23:30:00.000Z') - Date.parse(player.now)) / 60_000), {
+    kind: 'licence',
+    serial: 1,
+  })
+  await step(45, { kind: 'detect', key: undefined })
+  const [customer] = player.customers()
+  if (customer === undefined) throw new Error('nobody registered')
+  const stream = store.stream(customerStream(customer.id)) as PositionedEvent[]
+  return { store, id: customer.id, stream }
+}
+
+test.for<[string, (stream: PositionedEvent[]) => number, RegExp]>([
+  [
+    'a licence that did not take over at its hour',
+    (stream) => leaveOut(stream, 0),
+    /a licence was to take over at 2026-03-10T09:00:00.000Z, before this event/,
+  ],
+  [
+    "a licence that did not take over behind a month's opener",
+    (stream) => leaveOut(stream, 1),
+    /a licence was to take over at 2026-04-01T00:00:00.000Z, before this event/,
+  ],
+  [
+    'another licence that took over',
+    (stream) => forgeFirst(stream, 'LicenceChanged', (data) => Object.assign(data, { licence: { kind: 'none' } })),
+    /a licence was to take over at 2026-03-10T09/,
+  ],
+  [
+    'a licence that took over before its hour',
+    (stream) =>
+      forgeFirst(stream, 'LicenceChanged', (data) => Object.assign(data, { occurredAt: '2026-03-10T08:50:00.000Z' })),
+    /it moves the customer between product code and licence within an hour/,
+  ],
+  [
+    'a licence scheduled for another hour',
+    (stream) =>
+      forgeFirst(stream, 'LicenceChangeScheduled', (data) =>
+        Object.assign(data, { effectiveAt: '2026-03-10T11:00:00.000Z' }),
+      ),
+    /its licence takes over at 2026-03-10T11.*, and not with the next hour/,
+  ],
+  [
+    'a plan scheduled for another month',
+    (stream) => forgeFirst(stream, 'PlanChangeScheduled', (data) => Object.assign(data, { effectiveMonth: '2026-06' })),
+    /it takes effect in 2026-06, the contract lets it in 2026-04/,
+  ],
+  [
+    'a plan that did not take effect in its month',
+    (stream) => forgeAt(stream, opener(stream), (data) => Object.assign(data, { plan: 'standard' })),
+    /its plan is not what held before it/,
+  ],
+])('a forgery with a correct chain and %s is named', async ([, tamper, fault]) => {
+  const { store, id, stream } = await moves()
+  expect((await replayed(store, id)).findings).toEqual([])
+  const at = tamper(stream)
+  const { findings } = await replayed(store, id)
+  const found = findings.filter(({ revision }) => revision === BigInt(at))
+  expect(found.map((finding) => finding.fault).join('\n')).toMatch(fault)
+})
+
+const opener = (stream: readonly PositionedEvent[]): number =>
+  stream.findLastIndex(({ type }) => type === 'MonthlyCreditsGranted')
+
+function forgeAt(stream: PositionedEvent[], at: number, change: (data: Record<string, unknown>) => void): number {
+  forge(stream, at, change)
+  return at
+}
+
+const forgeFirst = (stream: PositionedEvent[], type: string, change: (data: Record<string, unknown>) => void): number =>
+  forgeAt(
+    stream,
+    stream.findIndex((event) => event.type === type),
+    change,
+  )
+
+/** Takes the n-th LicenceChanged away, and its successors' places are theirs again. */
+function leaveOut(stream: PositionedEvent[], n: number): number {
+  const [at = -1] = stream.flatMap(({ type }, i) => (type === 'LicenceChanged' ? [i] : [])).slice(n)
+  for (const { metadata } of stream.splice(at, 1)) {
+    const { prevHash } = metadata as { prevHash: string }
+    Object.assign(stream[at]?.metadata ?? {}, { prevHash })
+  }
+  for (const [i, event] of stream.entries()) Object.assign(event, { revision: BigInt(i) })
+  return forgeAt(stream, at, () => {})
+}
 
 test('an event that cannot be read is named, and the rest is still looked at', async () => {
   const { store, id, stream } = await month()
