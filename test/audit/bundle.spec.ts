@@ -14,7 +14,7 @@ import { evolve, initialState } from '../../src/commands/state.ts'
 import { customerStream } from '../../src/events/catalogue.ts'
 import { emptyHead, eventHash } from '../../src/events/chain.ts'
 import { registration } from '../support/given.ts'
-import { histories } from '../support/histories.ts'
+import { histories, type Step } from '../support/histories.ts'
 import { february } from './february.ts'
 import { havePython, verifyByPython } from './python.ts'
 import { chunksOf, createWorld, type World } from './world.ts'
@@ -297,21 +297,42 @@ describe('tampering', () => {
   })
 })
 
-describe('a metering stream that was rewritten together with its anchor', () => {
-  /** A whole world whose metering stream is forged before it is anchored, by its operator with the real key. */
-  async function forgedMetering(change: (event: Line) => void): Promise<{ bundle: Buffer; keys: PublicKeys }> {
-    const { world, customerId, month } = await february()
-    const stream = world.store.stream(`metering-${customerId}`) as unknown as Line[]
-    for (const event of stream) change(event)
-    const lines = stream.map((event) => ({ part: 'metering', event }))
-    rechain(lines as Line[], 'metering')
-    for (const event of stream) event.revision = BigInt(event.revision)
-    await world.close()
-    const bundle = await world.export(customerId, month)
-    await world.close()
-    return { bundle, keys: world.keys }
-  }
+/** A bundle of a stream that was forged before it was anchored, by the operator with the real key. */
+async function forged(
+  { world, customerId, month }: { world: World; customerId: string; month: string },
+  part: 'event' | 'metering',
+  change: (event: Line) => void,
+): Promise<{ bundle: Buffer; keys: PublicKeys }> {
+  const name = `${part === 'event' ? 'customer' : 'metering'}-${customerId}`
+  const stream = world.store.stream(name) as unknown as Line[]
+  for (const event of stream) change(event)
+  rechain(
+    stream.map((event) => ({ part, event })),
+    part,
+  )
+  for (const event of stream) event.revision = BigInt(event.revision)
+  await world.close() // and with it the anchors that know better
+  const bundle = await world.export(customerId, month)
+  await world.close()
+  return { bundle, keys: world.keys }
+}
 
+test('another licence than the one that was to take over at its hour is named, though every call agrees with it', async () => {
+  const world = createWorld()
+  const step = (minutes: number, action: Step['action']) => world.player.play([{ customer: 0, minutes, action }])
+  await step(5, { kind: 'licence', serial: 3 })
+  await step(60, { kind: 'detect', key: undefined })
+  const customerId = world.player.customers()[0]?.id ?? ''
+  const { bundle, keys } = await forged({ world, customerId, month: '2026-01' }, 'event', ({ type, data }) => {
+    if (type === 'LicenceChanged') data.licence.customerIdentifier = 'another'
+    if (type === 'DetectionSucceeded') data.bucketKey = data.bucketKey.replace('/buyer', '/another')
+  })
+  const named = /revision \d+ \(LicenceChanged.*licence/
+  expect(faultsOf(await checkBundle(chunksOf(bundle), keys))).toEqual([expect.stringMatching(named)])
+  if (python) expect(await verifyByPython(keys, [bundle])).toEqual([[expect.stringMatching(named)]])
+})
+
+describe('a metering stream that was rewritten together with its anchor', () => {
   test.for<[string, (event: Line) => void, RegExp]>([
     [
       'less than the calls',
@@ -347,7 +368,7 @@ describe('a metering stream that was rewritten together with its anchor', () => 
       /closed with/,
     ],
   ])('is found by its own contradictions: %s', async ([, change, named]) => {
-    const { bundle, keys } = await forgedMetering((event) => void change(event))
+    const { bundle, keys } = await forged(await february(), 'metering', change)
     expect(faultsOf(await checkBundle(chunksOf(bundle), keys)).join('\n')).toMatch(named)
     if (python) expect((await verifyByPython(keys, [bundle]))[0]?.join('\n')).toMatch(named)
   })
