@@ -17,6 +17,9 @@ export interface StreamsOptions {
   readonly onEvent: () => void
 }
 
+/** A read waits for the event store before its first event; these wait together. */
+const atOnce = 4
+
 /**
  * @param heads of the log as it was read
  * @returns streams that went further, with their last revision: what was appended since, which the log must hold by now
@@ -25,10 +28,25 @@ export interface StreamsOptions {
 export async function checkStreams(heads: Heads, options: StreamsOptions): Promise<Map<string, bigint>> {
   const further = new Map<string, bigint>()
   const said = new Set(options.said.map(({ id, fault }) => `${id} ${fault}`))
-  for (const [stream, head] of [...heads]) {
-    const last = await checkStream(stream, head, said, options)
-    if (last > head.revision) further.set(stream, last)
+  const waiting = [...heads].values()
+  let failure: { readonly error: unknown } | undefined
+  const onEvent = () => {
+    // Where one has failed, the others read no further.
+    if (failure !== undefined) throw failure.error
+    options.onEvent()
   }
+  const readInTurn = async (): Promise<void> => {
+    try {
+      for (const [stream, head] of waiting) {
+        const last = await checkStream(stream, head, said, { ...options, onEvent })
+        if (last > head.revision) further.set(stream, last)
+      }
+    } catch (error) {
+      failure ??= { error }
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, readInTurn))
+  if (failure !== undefined) throw failure.error
   return further
 }
 

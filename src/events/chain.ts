@@ -3,7 +3,7 @@
  * Canonicalization Scheme) form of its stream, revision, id, type, data and metadata without `hash`; the metadata
  * hold the hash of the event before it. Computed by the writer, verified on the JSON as stored, before upcasting.
  */
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import type { NewEvent, StoredEvent } from '../eventstore/store.ts'
 import { canonicalText } from './canonical.ts'
 import type { Metadata } from './catalogue.ts'
@@ -31,7 +31,7 @@ interface Link {
 export function eventHash({ stream, revision, id, type, data, metadata }: Link): string {
   const { hash: _, ...rest } = metadata
   const canonical = canonicalText({ stream, revision: revision.toString(), id, type, data, metadata: rest })
-  return createHash('sha256').update(canonical).digest('hex')
+  return digest('sha256', canonical)
 }
 
 /** An event before it has its place in the stream. */
