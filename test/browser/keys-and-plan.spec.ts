@@ -10,7 +10,7 @@ const there = haveChromium(suite)
 const stage = useStage(there)
 const { visitor } = useChromium(there)
 
-async function enter(options: Parameters<typeof stage.person>[0], script: boolean) {
+async function enter(options: Parameters<typeof stage.person>[0], script = true) {
   const person = await stage.person(options)
   const page = await visitor(stage.url, { script })
   expect(await signIn(page, { ...person, password, code: await stage.nextCode(person) })).toBe(303)
@@ -91,20 +91,6 @@ describe.skipIf(!there).each(modes)('the plan $mode', ({ script }) => {
     expect(await mainText(page)).toMatch(/Hard cap switched off.*by you.*Hard cap switched on.*by you/)
   })
 
-  test('the free plan has the hard cap always on: a sentence and no button', async () => {
-    const { page } = await enter({ plan: 'free' }, script)
-    await follow(page, 'Plan')
-    expect(await mainText(page)).toContain('The hard cap is always on with the free plan')
-    expect(await page.locator('main form').count()).toBe(0)
-    const form = { to: 'off', _csrf: await page.locator('[name=_csrf]').first().inputValue() }
-    const answer = await page.context().request.post('/console/plan/hard-cap', {
-      form,
-      headers: { accept: 'application/json' },
-      maxRedirects: 0,
-    })
-    expect([answer.status(), await answer.json()]).toMatchObject([400, { error: { code: 'invalid_request' } }])
-  })
-
   test('a scheduled change of the operator’s is shown and can be cancelled; none is 404', async () => {
     const { person, page } = await enter({ plan: 'business' }, script)
     const reason = 'asked for by telephone'
@@ -123,9 +109,26 @@ describe.skipIf(!there).each(modes)('the plan $mode', ({ script }) => {
     const asJson = await again('application/json')
     expect([asJson.status(), await asJson.json()]).toMatchObject([404, { error: { code: 'not_found' } }])
   })
+})
+
+// Pages without a part that a script plays.
+describe.skipIf(!there)('the plan and its statements', () => {
+  test('the free plan has the hard cap always on: a sentence and no button', async () => {
+    const { page } = await enter({ plan: 'free' })
+    await follow(page, 'Plan')
+    expect(await mainText(page)).toContain('The hard cap is always on with the free plan')
+    expect(await page.locator('main form').count()).toBe(0)
+    const form = { to: 'off', _csrf: await page.locator('[name=_csrf]').first().inputValue() }
+    const answer = await page.context().request.post('/console/plan/hard-cap', {
+      form,
+      headers: { accept: 'application/json' },
+      maxRedirects: 0,
+    })
+    expect([answer.status(), await answer.json()]).toMatchObject([400, { error: { code: 'invalid_request' } }])
+  })
 
   test('a month’s statement is a page that prints on one A4 page, and a CSV whose lines name their events', async () => {
-    const { person, page } = await enter({ limit: 2 }, script)
+    const { person, page } = await enter({ limit: 2 })
     for (let i = 0; i < 3; i++) expect(await statusOfCall(person)).toBe(200)
     await follow(page, 'Usage and statements')
     await page.getByRole('link', { name: /^Show the statement of/ }).click()
