@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.spec.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    // Two cores: real Postgres and event store servers run beside the tests, so files run two at a time.
-    maxWorkers: 2,
+    // On two cores: many of the files wait for servers, brokers and browsers more than they compute.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },
