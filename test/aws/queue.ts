@@ -89,10 +89,11 @@ export function createQueue(now: () => number): Queue {
       // Waiting is the caller's time, not the simulated one: a virtual clock would never end it.
       const giveUpAt = Date.now() + (request.WaitTimeSeconds ?? 0) * 1000
       for (;;) {
+        if (signal.aborted) return {} // nobody is there to take anything
         const Messages = take(request)
         const left = giveUpAt - Date.now()
         if (Messages.length > 0) return { Messages }
-        if (left <= 0 || signal.aborted) return {} // as SQS: no member at all
+        if (left <= 0) return {} // as SQS: no member at all
         // A message may also come back into sight, which nothing announces.
         const timeout = AbortSignal.timeout(Math.min(left, 100))
         await once(arrivals, 'message', { signal: AbortSignal.any([signal, timeout]) }).catch(() => undefined)
