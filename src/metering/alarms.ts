@@ -18,6 +18,7 @@ export function tellOf(
   { onAlarm, onWarn }: Alarms,
 ): void {
   const quantities = new Map(records.map(({ recordId, sealed }) => [recordId, sealed?.quantity]))
+  const sealedNow = new Set(events.flatMap(({ type, data }) => (type === 'RecordSealed' ? data.recordId : [])))
   for (const { type, data } of events) {
     switch (type) {
       case 'RecordRefused':
@@ -33,13 +34,14 @@ export function tellOf(
       case 'RecordCarriedForward':
         onWarn(
           'metering_carried_forward',
-          `${data.recordId} missed its deadline; its ${data.quantity} calls go with ${data.toRecordId}`,
+          `${data.recordId} ${sealedNow.has(data.recordId) ? 'begins after the end of its licence' : 'missed its deadline'}; its ${data.quantity} calls go with ${data.toRecordId}`,
           data,
         )
         break
       case 'RecordSealed':
-        if (data.submission === 'no_hour_left') {
-          onAlarm('metering_unbillable', `${data.recordId} cannot be billed: its month has no hour left`, data)
+        if (data.submission === 'no_hour_left' && data.quantity > 0) {
+          const whose = data.cause === 'no_hour_left' ? 'month' : 'licence'
+          onAlarm('metering_unbillable', `${data.recordId} cannot be billed: its ${whose} has no hour left`, data)
         }
         break
       case 'AdjustmentNoted':

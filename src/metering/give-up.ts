@@ -7,6 +7,7 @@ import type { MeteringEvent } from '../events/metering.ts'
 import type { CustomerBooks } from './books.ts'
 import type { MeteringRecord } from './record.ts'
 import { addHours, formatBucketKey, hourOf, lastStartOf, type MeteringRules, parseBucketKey } from './rules.ts'
+import { lastHourFor } from './stranded.ts'
 
 /** A sealed record whose last attempt, if it is to have one, must have begun. */
 export const isPastDeadline = ({ sealed }: Pick<MeteringRecord, 'sealed'>, now: string): boolean =>
@@ -35,16 +36,13 @@ export function giveUp(
 }
 
 /** Where its quantity may go: the first hour from now on, in its month, that is not sealed. */
-function carryTarget(
-  record: MeteringRecord,
-  { meter, records }: CustomerBooks,
-  now: string,
-  rules: MeteringRules,
-): string | null {
+function carryTarget(record: MeteringRecord, books: CustomerBooks, now: string, rules: MeteringRules): string | null {
+  const { meter, records } = books
   const { licence, ended } = meter.state
   const allowed = rules.carryForward && rules.submit && record.sealed !== null && record.sealed.quantity > 0
+  if (!allowed || record.objected) return null
   const runs = licenceIdentity(licence) === record.licence && ended?.licence !== record.licence
-  if (!allowed || !runs || record.objected) return null
+  if (!runs) return lastHourFor(record, books, now, rules)
 
   const states = new Map(records.map(({ recordId, state }) => [recordId, state]))
   const key = parseBucketKey(record.recordId)

@@ -19,6 +19,7 @@ import {
   timestampOf,
 } from './rules.ts'
 import { isBehindSeals } from './seal-faults.ts'
+import { isOver, type Stranded, strandedIn } from './stranded.ts'
 import type { CustomerMeter } from './tables.ts'
 
 export interface SealContext {
@@ -31,21 +32,34 @@ export interface SealContext {
 
 type SealedData = MeteringDataOf<'RecordSealed'>
 
-/**
- * Milliseconds between the end of a licence and the sealing of its running hour. An attempt whose outcome nobody knew
- * at the end has become a standing doubt by then (attempt.ts: 8 s) and holds the seal back until it is settled.
- */
-const doubtsSettleMs = 30_000
-
 /** AWS takes a 32-bit integer. */
 const largestQuantity = 2_147_483_647
 
 /** Seals every open record that is due, and each judged hour without calls as a zero where heartbeats are on. */
 export function decideSeals(books: CustomerBooks, context: SealContext): MeteringEvent[] {
   if (isBehindSeals(books)) return []
-  const due = books.records.filter((record) => isDue(record, books.meter, context))
+  // What is sealed without being sent needs no hour that AWS takes.
+  const stranded = context.rules.submit ? strandedIn(books, context.now, context.rules) : []
+  // Where something is still to arrive, the seal waits for the next round.
+  const aside = new Set(stranded.flatMap(({ record, toRecordId }) => [record.recordId, toRecordId]))
+  const due = books.records.filter((record) => !aside.has(record.recordId) && isDue(record, books.meter, context))
   const sealed = due.map((record) => sealedData(record, causeOf(record), books.meter, context))
-  return [...sealed, ...heartbeats(books, context)].map((data) => ({ type: 'RecordSealed', data }))
+  return [
+    // First of all, so that a seal and its carry are in one append.
+    ...stranded.flatMap((one) => endsOf(one, books.meter, context)),
+    ...[...sealed, ...heartbeats(books, context)].map((data) => ({ type: 'RecordSealed', data }) as const),
+  ]
+}
+
+/** The seal of a record that AWS would refuse, and its calls' way back into an hour before the end of its licence. */
+function endsOf({ record, toRecordId }: Stranded, meter: CustomerMeter, context: SealContext): MeteringEvent[] {
+  const data = sealedData(record, causeOf(record), meter, context)
+  if (toRecordId === null) return [{ type: 'RecordSealed', data: { ...data, submission: 'no_hour_left' } }]
+  const { customerId, occurredAt, recordId, quantity } = data
+  return [
+    { type: 'RecordSealed', data },
+    { type: 'RecordCarriedForward', data: { customerId, occurredAt, recordId, quantity, toRecordId } },
+  ]
 }
 
 /** Records that are due but hold more than AWS takes at once; they stay open until a person has found out why. */
@@ -80,14 +94,7 @@ function isTime(record: MeteringRecord, meter: CustomerMeter, context: SealConte
   }
   if (completeThrough(context) >= addMs(addHours(record.hour, 1), rules.graceMs)) return true
   // A late call may stand in an hour to come, and AWS takes no usage of the future.
-  if (record.sealEarly === null || now < record.hour) return false
-  const endedAt = endOf(record, meter)
-  return endedAt === undefined || now >= addMs(endedAt, doubtsSettleMs)
-}
-
-/** When the licence of a record that is sealed early ended or was replaced, as far as it is known. */
-function endOf({ licence }: MeteringRecord, { state }: CustomerMeter): string | undefined {
-  return state.ended?.licence === licence ? state.ended.at : state.since[licenceIdentity(state.licence)]
+  return record.sealEarly !== null && now >= record.hour && isOver(record.licence, meter, now)
 }
 
 function causeOf(record: MeteringRecord): SealedData['cause'] {

@@ -8,7 +8,7 @@ import { type BatchMeterUsage, batches, type CallOutcome, type UsageToSend } fro
 import { type Alarms, ageOf, tellAges, tellOf } from './alarms.ts'
 import { decideAnswers, decideAttempts, endOf, isLost, isWaiting } from './answers.ts'
 import { nextAttemptAt } from './backoff.ts'
-import { type DecideFor, forEachCustomer } from './books.ts'
+import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
 import { afterCall, closedCircuit, probeOf } from './circuit.ts'
 import { giveUp, isPastDeadline } from './give-up.ts'
 import type { MeteringRecord } from './record.ts'
@@ -108,12 +108,13 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
     }
     const ending = overdue.filter((record) => !isLost(record, at))
     await forEachCustomer(customersOf(ending), signal, onTrouble, async (customerId) => {
-      const events = await decideFor(customerId, (books) => {
+      const decide = (books: CustomerBooks) => {
         const at = now()
         return books.records
           .filter((record) => isWaiting(record) && isPastDeadline(record, at))
           .flatMap((record) => giveUp(record, books, at, rules) ?? [])
-      })
+      }
+      const events = await decideFor(customerId, decide, { ahead: whereLicencesEnd })
       tellOf(events ?? [], ending, alarms)
     })
   }
@@ -169,7 +170,7 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
       const events = await decideFor(
         customerId,
         (books) => decideAnswers(books, ends, now(), rules),
-        mayBeCarried ? {} : { recordIds: idsOf(customerId, attempted) },
+        mayBeCarried ? { ahead: whereLicencesEnd } : { recordIds: idsOf(customerId, attempted) },
       )
       tellOf(events ?? [], attempted, alarms)
     })
@@ -192,6 +193,9 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
 
   return { step }
 }
+
+/** What cannot be sent goes where its licence still reaches, and the feed may not have brought the licence's end. */
+const whereLicencesEnd = () => true
 
 /** What is done after an attempt has begun is not interrupted. */
 const untilDone = new AbortController().signal

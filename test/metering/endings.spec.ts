@@ -140,6 +140,22 @@ describe('the feed stands still while a subscription ends', () => {
     expect(billed()).toHaveLength(3)
   })
 
+  test('what is too old for AWS by then goes with the last hour', async () => {
+    const next = (time: string) => `2026-03-11T${time}.000Z`
+    await world.call(next('10:10:00'))
+    await world.does(next('10:20:00'), end)
+    subscriptionEndsAtAws(next('10:20:00'))
+    await round(next('10:20:30'))
+    await round(next('10:20:31'))
+    expect(seals()).toMatchObject([
+      { hour: at('10:00:00'), quantity: 1 },
+      { hour: next('10:00:00'), quantity: 2, ownQuantity: 1, carriedFrom: [{ quantity: 1 }] },
+    ])
+    expect(billed()).toEqual(['10: 2'])
+    await feedIsBack(next('18:00:00'))
+    expect(world.lines()).toEqual(['10: 1 carried_forward', '10: 1 accepted'])
+  })
+
   test('the rows are those of a feed that never lagged', async () => {
     await world.call(at('12:10:00'))
     await world.does(at('12:20:00'), end)

@@ -155,14 +155,6 @@ describe('the end of a subscription', () => {
     ])
   })
 
-  test('leaves an hour to come alone until it begins: AWS takes no usage of the future', () => {
-    const late = record('2026-03-10T15', 1, { sealEarly: 'subscription_ended' })
-    expect(sealsOf(books([late], { meter: ended }), at('', { now: '2026-03-10T14:59:59.999Z' }))).toEqual([])
-    expect(sealsOf(books([late], { meter: ended }), at('', { now: '2026-03-10T15:00:00.000Z' }))).toMatchObject([
-      { timestamp: '2026-03-10T15:00:00.000Z', deadline: '2026-03-10T15:20:00.000Z' },
-    ])
-  })
-
   test('a replaced licence is sealed in the same way, with the usual deadline', () => {
     const next: Licence = { ...licence, licenceArn: `${arn}0` }
     const state = {

@@ -142,10 +142,8 @@ function checkCustomer(
   }
   for (const { seal } of records.values()) checkRecord(seal, overage, voids, found)
   const identities = new Map<string, string>()
-  for (const { seal } of records.values()) {
-    if (seal.identity.kind === 'none' || seal.submission === 'no_hour_left') continue
-    // What came late or was carried on bears the identity it was made under, in whatever hour is open for it.
-    if (seal.quantity > 0 && seal.ownQuantity === seal.lateQuantity) continue
+  for (const { seal, attempts } of records.values()) {
+    if (attempts === 0) continue
     const known = identities.get(seal.hour) ?? seal.identity.kind
     if (known !== seal.identity.kind) found.push(`${customerId}: ${seal.hour} is told by product code and by licence`)
     identities.set(seal.hour, known)

@@ -25,6 +25,7 @@ export interface Leaving {
 interface Told {
   readonly recordId: string
   readonly occurredAt: string
+  readonly toRecordId?: string
   readonly deadline?: string
   readonly throughRevision?: number
   readonly bucketKey?: string
@@ -64,10 +65,13 @@ export async function lastHours({ random, time, store, aws, customers, ledgers }
     const metering = toldIn(`metering-${customerId}`)
     // Others were too old for AWS before.
     const inTime = metering.filter((one) => one.type === 'RecordSealed' && one.deadline === deadline)
-    const late = inTime.filter(({ recordId }) => {
+    const isBilled = ({ recordId }: Pick<Told, 'recordId'>): boolean => {
+      const carry = metering.find((one) => one.type === 'RecordCarriedForward' && one.recordId === recordId)
+      if (carry?.toRecordId !== undefined) return isBilled({ recordId: carry.toRecordId })
       const accepted = metering.find((one) => one.type === 'RecordAccepted' && one.recordId === recordId)
-      return accepted === undefined || accepted.occurredAt > deadline
-    })
+      return accepted !== undefined && accepted.occurredAt <= deadline
+    }
+    const late = inTime.filter((one) => !isBilled(one))
     const through = Math.max(-1, ...metering.map(({ throughRevision = -1 }) => throughRevision))
     const unsealed = toldIn(`customer-${customerId}`).filter(
       ({ type, funding, bucketKey, revision }) =>

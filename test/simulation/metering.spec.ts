@@ -3,8 +3,11 @@ import { expect, test } from 'vitest'
 import type { Plant } from './plants.ts'
 import { simulate } from './run.ts'
 
-/** Seeds that have found something: a zero under a licence for an hour with calls under a product code. */
-const kept = [244, 448]
+/**
+ * Seeds that have found something: a zero under a licence for an hour with calls under a product code (244, 448); calls
+ * carried into an hour after the end of their licence, which the feed had not brought yet (the others).
+ */
+const kept = [244, 448, 2937, 2988, 7721, 7843]
 const one = process.env.SIMULATION_SEED
 const count = Number(process.env.SIMULATION_SEEDS ?? 200)
 const first = Number(process.env.SIMULATION_FIRST ?? 1)
