@@ -8,6 +8,7 @@ import { benchInference } from './inference.ts'
 import { benchMetering } from './metering.ts'
 import { benchProjections } from './projections.ts'
 import { benchRelay } from './relay.ts'
+import { benchSealing } from './sealing.ts'
 
 const benches = {
   inference: benchInference,
@@ -16,6 +17,7 @@ const benches = {
   projections: benchProjections,
   relay: benchRelay,
   metering: benchMetering,
+  sealing: benchSealing,
   audit: benchAudit,
   bundle: benchBundle,
   console: benchConsole,

@@ -2,6 +2,7 @@
 import type { AlarmName } from '../alarms.ts'
 import type { Doubts } from '../commands/doubts.ts'
 import type { MeteringEvent } from '../events/metering.ts'
+import { partitionOf } from '../relay/feed.ts'
 import { type Alarms, tellOf } from './alarms.ts'
 import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
 import { closesAt, decideClose } from './close.ts'
@@ -41,7 +42,8 @@ export function createRounds(deps: RoundDeps): Rounds {
   const { tables, decideFor, doubts, endings, rules, now, alarms, onTrouble } = deps
   /** Alarms that were raised; each record and month raises its own once. */
   const told = new Set<string>()
-  let beatenThrough = ''
+  /** Partition → the hour up to which heartbeats were looked for. */
+  const beaten = new Map<number, string>()
 
   const context = ({ partition }: CustomerMeter, partitions: readonly PartitionRow[]): SealContext => ({
     rules,
@@ -56,8 +58,8 @@ export function createRounds(deps: RoundDeps): Rounds {
     // Read before the books are: what is judged only grows, and it was folded before it was judged.
     const partitions = await tables.partitions()
     const toSeal = new Set(await tables.customersToSeal(rules.graceMs))
-    const hours = rules.heartbeat ? judgedHours(partitions, now()) : ''
-    if (hours !== beatenThrough) for (const id of await tables.meteredCustomers()) toSeal.add(id)
+    const news = rules.heartbeat ? newlyJudged(partitions, now()) : new Map<number, string>()
+    if (news.size > 0) for (const id of await tables.meteredCustomers()) if (news.has(partitionOf(id))) toSeal.add(id)
     const toAdjust = await tables.customersToAdjust()
     const ended = new Map(endings?.standing())
 
@@ -76,7 +78,7 @@ export function createRounds(deps: RoundDeps): Rounds {
       tellOf((await decideFor(customerId, decide, { ahead })) ?? [], [], alarms)
       if (ending !== undefined && isSettled) endings?.settled(customerId, ending)
     })
-    if (!signal.aborted) beatenThrough = hours
+    if (!signal.aborted) for (const [partition, hour] of news) beaten.set(partition, hour)
   }
 
   function seals(books: CustomerBooks, context: SealContext): MeteringEvent[] {
@@ -88,12 +90,14 @@ export function createRounds(deps: RoundDeps): Rounds {
     return decideSeals(books, context)
   }
 
-  /** The hours that are over by now, partition by partition: heartbeats are looked for when one is added. */
-  const judgedHours = (partitions: readonly PartitionRow[], now: string): string =>
-    partitions
-      .map(({ judgedThrough }) => completeThrough({ judgedThrough, now }))
-      .map((through) => (through === '' ? '' : hourOf(addMs(through, -rules.graceMs))))
-      .join(' ')
+  /** Partitions of which another hour is over by now: heartbeats are looked for in them, and in no others. */
+  function newlyJudged(partitions: readonly PartitionRow[], now: string): Map<number, string> {
+    const hours = partitions.flatMap(({ partition, judgedThrough }): [number, string][] => {
+      const through = completeThrough({ judgedThrough, now })
+      return through === '' ? [] : [[partition, hourOf(addMs(through, -rules.graceMs))]]
+    })
+    return new Map(hours.filter(([partition, hour]) => beaten.get(partition) !== hour))
+  }
 
   async function close(signal: AbortSignal): Promise<void> {
     const partitions = await tables.partitions()

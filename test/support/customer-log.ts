@@ -21,6 +21,8 @@ interface Written {
   readonly now?: () => string
   /** Credits of the month; default those of the plan, 1,000. */
   readonly monthlyLimit?: number
+  /** Whether each has a licence of AWS Marketplace; default not. */
+  readonly isMetered?: boolean
 }
 
 /** Customers have random ids, so that they spread over the partitions; all of them may run up any overage. */
@@ -41,7 +43,10 @@ export function createCustomerLog(store: EventStore, customers: number, how: Wri
   }
 }
 
-function createWriter(store: EventStore, { now = () => new Date().toISOString(), monthlyLimit }: Written) {
+function createWriter(
+  store: EventStore,
+  { now = () => new Date().toISOString(), monthlyLimit, isMetered = false }: Written,
+) {
   const customerId = randomUUID()
   const keys = { primary: newKey(), secondary: newKey() }
   let state = initialState
@@ -59,6 +64,7 @@ function createWriter(store: EventStore, { now = () => new Date().toISOString(),
                 keys,
                 plan: 'starter',
                 ...(monthlyLimit === undefined ? {} : { monthlyLimit }),
+                ...(isMetered ? { licence: licenceOf(customerId) } : {}),
               }),
               ...commands,
             ]
@@ -78,3 +84,10 @@ function createWriter(store: EventStore, { now = () => new Date().toISOString(),
     },
   }
 }
+
+const licenceOf = (customerId: string) =>
+  ({
+    kind: 'licence',
+    awsAccountId: '123456789012',
+    licenceArn: `arn:aws:license-manager::123456789012:license:l-${customerId}`,
+  }) as const
