@@ -6,7 +6,7 @@ import { withSession } from './session.ts'
  * 7 s (session.ts), so a leader that is merely cut off stops before its successor begins.
  */
 const SILENCE = '10s'
-const RETRY_MS = 1_000
+const RETRY_MS = 500
 
 /**
  * Leader election: competes for the advisory lock `name` until `signal` aborts, and runs `whileHeld` each time it is
