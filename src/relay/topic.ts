@@ -127,7 +127,8 @@ async function ensureTopic(kafka: Kafka, name: string): Promise<void> {
       }
       const configEntries = Object.entries(config).map(([key, value]) => ({ name: key, value }))
       const topic = { topic: name, numPartitions: partitionCount, replicationFactor, configEntries }
-      await admin.createTopics({ topics: [topic], waitForLeaders: true, timeout: 10_000 })
+      // kafkajs's own wait gives up where the broker asked does not know the topic yet.
+      await admin.createTopics({ topics: [topic], waitForLeaders: false, timeout: 10_000 })
       await untilServed(kafka, name)
     }
     const { topics } = await admin.fetchTopicMetadata({ topics: [name] })

@@ -26,7 +26,7 @@ export interface Kafka {
 
 /** 16 bytes as base64url. A constant, because one that begins with `-` is taken for an option. */
 const clusterId = 'bGl2ZW5lc3Mta2Fma2EtMQ'
-const startMs = 60_000
+const startMs = 120_000
 /** Once seen: a broker that did not heed SIGTERM for four minutes. */
 const sigtermMs = 10_000
 const jvm = ['-Xms256m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:-UsePerfData']
