@@ -16,6 +16,8 @@ import { connectEventStore } from '../../../src/eventstore/client.ts'
 import type { StoredEvent } from '../../../src/eventstore/store.ts'
 import { ensureDatabase } from '../../../src/postgres/migrate.ts'
 import { connect } from '../../../src/postgres/pool.ts'
+import { billingTopic } from '../../../src/relay/topic.ts'
+import { readTopic } from '../../relay/support.ts'
 import { reachableFolder } from '../../support/folder.ts'
 import { registration } from '../../support/given.ts'
 import { ownerOfPort } from '../../support/processes.ts'
@@ -37,12 +39,17 @@ export type Cluster = Awaited<ReturnType<typeof startCluster>>
 const overage = 'standard_over'
 const origin = { correlationId: 'test', causationId: 'test', actor: 'test' }
 
-/** @param workers name → roles of the processes besides the three of the API */
-export async function startCluster(workers: Readonly<Record<string, string>>) {
+/**
+ * @param workers name → roles of the processes besides the three of the API
+ * @param clockShiftMs how far everybody's clock, AWS's too, is ahead of this machine's
+ */
+export async function startCluster(workers: Readonly<Record<string, string>>, clockShiftMs = 0) {
+  const now = () => Date.now() + clockShiftMs
   const folder = reachableFolder('liveness-cluster-')
   const [postgres, broker, aws] = await Promise.all([startOwnPostgres(), startOwnKafka(), startAws()])
   const databaseUrl = await ensureDatabase(postgres.url, 'liveness')
   const eventStore = await startOwnEventStore(await ensureDatabase(postgres.url, 'eventstore'))
+  await aws.tell('clock', { now: new Date(now()).toISOString() })
   await aws.tell('products', { productCode: 'product', dimensions: [overage] })
   const pool = connect(databaseUrl, { applicationName: 'test' })
   const store = connectEventStore(eventStore.url)
@@ -50,7 +57,7 @@ export async function startCluster(workers: Readonly<Record<string, string>>) {
     store,
     loadSnapshot: async () => null,
     doubts: postgresDoubts(pool),
-    clock: { now: () => new Date().toISOString(), monthHasBegun: async () => {} },
+    clock: { now: () => new Date(now()).toISOString(), monthHasBegun: async () => {} },
     patience: { sendMs: 5_000, attemptMs: 30_000 },
   })
   const env = {
@@ -82,6 +89,7 @@ export async function startCluster(workers: Readonly<Record<string, string>>) {
     const member = await launchMember(name, {
       roles: roles.get(name) ?? '',
       env,
+      clockShiftMs,
       ...(port === undefined ? {} : { port }),
     })
     members.set(name, member)
@@ -101,6 +109,8 @@ export async function startCluster(workers: Readonly<Record<string, string>>) {
     store,
     env,
     url: balancer.url,
+    /** Milliseconds since 1970 by everybody's clock. */
+    now,
     apis,
     members,
     launch,
@@ -207,14 +217,17 @@ export async function startCluster(workers: Readonly<Record<string, string>>) {
         ),
       )
       const standing = log.flatMap(({ type, data }) => {
-        const detection = data as { detectionId: string; funding: string }
-        return type === 'DetectionSucceeded' && !voided.has(detection.detectionId) ? [detection.funding] : []
+        const detection = data as { detectionId: string; funding: string; yearMonth: string }
+        return type === 'DetectionSucceeded' && !voided.has(detection.detectionId) ? [detection] : []
       })
-      const sold = standing.filter((funding) => funding === 'overage').length
+      const overageOf = (detections: typeof standing) =>
+        detections.filter(({ funding }) => funding === 'overage').length
+      const sold = overageOf(standing)
       const { body } = await call(cluster.url, primary, null)
+      const ofMonth = standing.filter(({ yearMonth }) => yearMonth === body.data.year_month)
       assert.deepEqual(
         [body.data.total_calls, body.data.over_limit_calls],
-        [standing.length, sold],
+        [ofMonth.length, overageOf(ofMonth)],
         'usage is what the log says',
       )
       const ended = { type: 'EndSubscription', licence, reason: 'the end of a test' } as const
@@ -241,6 +254,14 @@ export async function startCluster(workers: Readonly<Record<string, string>>) {
       )
       assert.deepEqual(await aws.billedTwice(), [])
       return { overage: sold, usage: body.data }
+    },
+
+    /** How many events stand in the topic, and how many of them came again. */
+    async topic(): Promise<{ events: number; repeated: number }> {
+      const items = (await readTopic({ brokers: [...broker.kafka.brokers] }, billingTopic)).flat()
+      const ids = items.flatMap((item) => (item.kind === 'event' ? [item.event.id] : []))
+      const events = new Set(ids).size
+      return { events, repeated: ids.length - events }
     },
 
     /** `liveness audit verify`, whose exit code is the judge. @throws Error with its report when it finds a difference */

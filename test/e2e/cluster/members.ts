@@ -10,6 +10,7 @@ import { signal } from '../../support/processes.ts'
 import { freePort, modelsEnv } from '../../support/product.ts'
 
 const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
+const later = fileURLToPath(new URL('later.mjs', import.meta.url))
 export const caddyfile = fileURLToPath(new URL('deploy/Caddyfile', packageRoot))
 
 export type Line = Readonly<Record<string, unknown>> & { readonly msg: string; readonly level: number }
@@ -35,17 +36,22 @@ export interface MemberOptions {
   readonly roles: string
   readonly env: Readonly<Record<string, string>>
   readonly port?: number
+  /** How far its clock is ahead of this machine's, in milliseconds; 0: it is the built command itself. */
+  readonly clockShiftMs: number
 }
 
 /** Starts a process; `untilStarted` waits for it. */
-export async function launchMember(name: string, { roles, env, port }: MemberOptions): Promise<Member> {
+export async function launchMember(name: string, { roles, env, port, clockShiftMs }: MemberOptions): Promise<Member> {
   const { NODE_ENV: _, VITEST: __, ...inherited } = process.env
   const [apiPort, operationsPort] = [port ?? (await freePort()), await freePort()]
-  const child = spawn(process.execPath, [command, 'start', '--roles', roles], {
+  const program = clockShiftMs === 0 ? [command, 'start', '--roles', roles] : [later]
+  const child = spawn(process.execPath, program, {
     env: {
       ...inherited,
       ...modelsEnv,
       ...env,
+      ROLES: roles,
+      CLOCK_SHIFT_MS: `${clockShiftMs}`,
       HOST: '127.0.0.1',
       PORT: `${apiPort}`,
       OPERATIONS_PORT: `${operationsPort}`,

@@ -1,6 +1,7 @@
 /** What is done to a cluster under load, and what must hold afterwards. Each throws when something does not. */
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
+import { transaction } from '../../../src/postgres/pool.ts'
 import { type Agreement, agreement, isRetriable, type Load, type Note, startLoad, tally } from './clients.ts'
 import { type Buyer, type Cluster, until } from './cluster.ts'
 import type { Outage } from './servers.ts'
@@ -79,7 +80,7 @@ export async function serverIsAway(
   else await server.stop()
   const since = performance.now()
   await pause(Math.min(awayMs / 2, 20_000))
-  const unready = server.name === 'Kafka' ? [] : await expectUnready(cluster)
+  const unready = await expectUnready(cluster, server.name === 'Kafka' ? /^(relay|metering)-/ : /./)
   await pause(Math.max(0, awayMs - (performance.now() - since)))
   const meanwhile = load.notes.slice(before)
   if (how === 'frozen') server.thaw()
@@ -95,10 +96,11 @@ export async function serverIsAway(
   )
 }
 
-/** Every process says in time that it is not ready, and why. */
-export async function expectUnready(cluster: Cluster): Promise<string[]> {
+/** Every process that needs the server says in time that it is not ready, and why. @param affected their names */
+export async function expectUnready(cluster: Cluster, affected: RegExp): Promise<string[]> {
   const reasons = new Set<string>()
   for (const { name, operationsUrl } of cluster.members.values()) {
+    if (!affected.test(name)) continue
     const since = performance.now()
     const response = await fetch(`${operationsUrl}/ready`)
     const said = (await response.json()) as { reasons: string[] }
@@ -158,7 +160,10 @@ export async function leadersFreeze(
     leaders.set(role, leader)
   }
   const frozen = [...new Set(leaders.values())]
-  for (const name of frozen) await freezeInTransaction(cluster, name)
+  for (const name of frozen) {
+    if (name === leaders.get('relay')) await freezeBeforeCheckpoint(cluster, name)
+    else await freezeInTransaction(cluster, name)
+  }
   const since = new Date()
   const begun = performance.now()
   if (roles.includes('housekeeping')) await leaveDoubt(cluster, buyer)
@@ -196,6 +201,20 @@ async function freezeInTransaction(cluster: Cluster, name: string): Promise<void
     member.thaw()
     await pause(10)
   }
+}
+
+/** Between Kafka's acknowledgement and the checkpoint: whoever takes over sends the batch again. */
+async function freezeBeforeCheckpoint(cluster: Cluster, name: string): Promise<void> {
+  await transaction(cluster.pool, async (client) => {
+    await client.query('select 1 from relay for update')
+    await until('the relay waits to write its checkpoint', async () => {
+      const { rows } = await cluster.pool.query(
+        "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'update relay%'",
+      )
+      return rows.length > 0
+    })
+    cluster.member(name).freeze()
+  })
 }
 
 export const sentence = ({ role, from, to, lockMs, workMs }: TakeOver): string =>
