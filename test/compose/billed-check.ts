@@ -6,11 +6,9 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { reachableFolder } from '../support/folder.ts'
-import { expectAgreement } from '../support/load.ts'
+import { agreement, bodyOf, call } from '../support/load.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import {
-  type Answer,
-  check,
   createCustomer,
   eventsOf,
   freePort,
@@ -59,14 +57,14 @@ describe.skipIf(!there)('the billed check over Postgres, the event store and Kaf
   test('calls over both instances are billed once each, credits first, and their overage is metered by way of Kafka', async () => {
     const options = ['--plan', 'standard', '--limit', String(limit), '--hard-cap', 'off']
     const { customer_id, keys } = await createCustomer(env, ...options)
-    const face = photograph('live/t1.jpg')
-    const answers: Answer[] = await Promise.all(
-      Array.from({ length: calls }, (_, i) => check(urls[i % 2] ?? '', keys.primary, face)),
+    const body = bodyOf(photograph('live/t1.jpg'))
+    const notes = await Promise.all(
+      Array.from({ length: calls }, (_, i) => call(urls[i % 2] ?? '', keys.primary, body)),
     )
-    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
-    expect(expectAgreement(answers, await eventsOf(env, customer_id))).toMatchObject({ ok: calls, unanswered: 0 })
-    const { body } = await usage(urls[0] ?? '', keys.secondary)
-    expect(body.data).toMatchObject({ total_calls: calls, remaining_calls: 0, over_limit_calls: calls - limit })
+    const { told, billed, voided } = agreement(notes, await eventsOf(env, customer_id))
+    expect([told, billed, voided]).toEqual([{ 'POST 200': calls }, calls, 0])
+    const { data } = (await usage(urls[0] ?? '', keys.secondary)).body
+    expect(data).toMatchObject({ total_calls: calls, remaining_calls: 0, over_limit_calls: calls - limit })
 
     const records = async () =>
       (await liveness(env, 'metering', 'list', '--customer', customer_id, '--json'))

@@ -1,147 +1,113 @@
-/** Several instances over one event store and one Postgres, and an event store behind a network that fails. */
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { type EmbeddedEventStore, startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
-import { reachableFolder } from '../support/folder.ts'
-import { expectAgreement, startLoad } from '../support/load.ts'
-import { freshDatabase } from '../support/postgres.ts'
-import {
-  check,
-  createCustomer,
-  eventsOf,
-  face,
-  liveness,
-  type Running,
-  startProduct,
-  usage,
-} from '../support/product.ts'
-import { startProxy } from '../support/proxy.ts'
+/** Two instances over one event store and one Postgres, by one clock that a test moves: real servers; the verdict means nothing here. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createCustomer } from '../../src/cli/create-customer.ts'
+import { operate } from '../../src/cli/operate.ts'
+import type { CustomerCommand } from '../../src/commands/customer.ts'
+import { makeApiKey } from '../../src/commands/keys.ts'
+import { loadConfig } from '../../src/config.ts'
+import { customerStream } from '../../src/events/catalogue.ts'
+import type { StoredEvent } from '../../src/eventstore/store.ts'
+import { createLogger } from '../../src/http/logging.ts'
+import { type App, startApp } from '../../src/main.ts'
+import { connect, databaseTime } from '../../src/postgres/pool.ts'
+import { checkStream } from '../support/invariants.ts'
+import { agreement, bodyOf, call, startLoad } from '../support/load.ts'
+import { face, usage } from '../support/product.ts'
+import { startTestStack, type TestStack } from '../support/stack.ts'
 
-const folder = reachableFolder('liveness-instances-')
-const secrets = {
-  SECRETS_KEY: randomBytes(32).toString('base64'),
-  AUDIT_SIGNING_KEY: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-}
+const boundary = Date.parse('2028-03-01T00:00:00.000Z') // the day before is the 29th of February
+const body = bodyOf(face)
 
-describe('several instances', () => {
-  let store: EmbeddedEventStore
-  let env: Record<string, string>
-  const running: Running[] = []
-  const start = async (more: Record<string, string> = {}) => {
-    const instance = await startProduct({ ...env, DATA_DIR: join(folder, `data-${running.length}`), ...more })
-    running.push(instance)
-    return instance
-  }
+describe('two instances', () => {
+  let stack: TestStack
+  let pool: ReturnType<typeof connect>
+  let apps: readonly App[] = []
+  let urls: readonly string[]
+  /** Milliseconds by which everybody's clock is ahead. */
+  let shift = 0
 
   beforeAll(async () => {
-    store = await startEmbeddedEventStore({ databaseUrl: await freshDatabase(inject('postgresUrl')) })
-    env = {
-      ...secrets,
-      DATABASE_URL: await freshDatabase(inject('postgresUrl')),
-      EVENTSTORE_URL: store.url,
-      DATA_DIR: join(folder, 'data-cli'),
-      RATE_LIMIT: '10000',
-      MODEL_SET: 'own', // the verdict means nothing here, and it is the faster one
+    stack = await startTestStack()
+    pool = connect(stack.env.DATABASE_URL ?? '')
+    const clocks = {
+      systemClock: () => Date.now() + shift,
+      databaseClock: async () => new Date((await databaseTime(pool)).getTime() + shift),
     }
-  })
-  const stopAll = async () => {
-    await Promise.all(running.splice(0).map((instance) => instance.kill('SIGTERM')))
-  }
+    const loaded = loadConfig({ ...stack.env, RATE_LIMIT: '10000', MODEL_SET: 'own' }, '/nowhere')
+    const start = () => startApp(loaded, { log: createLogger('warn'), ...clocks })
+    apps = [await start(), await start()]
+    urls = apps.map(({ url }) => url ?? '')
+  }, 60_000)
   afterAll(async () => {
-    await stopAll()
-    await store?.stop()
-    rmSync(folder, { recursive: true, force: true })
-  })
+    await Promise.all(apps.map((app) => app.stop()))
+    await pool?.end()
+    await stack?.stop()
+  }, 60_000)
 
-  describe('two side by side', () => {
-    let instances: [Running, Running]
-    beforeAll(async () => {
-      instances = [await start(), await start()]
-    }, 60_000)
-    afterAll(stopAll, 60_000)
+  async function register(limit: number, hardCap = false) {
+    const [{ system }] = apps as [App]
+    const { customer_id: id, keys } = await createCustomer(system, { plan: 'standard', hardCap, limit })
+    if (keys === null) throw new Error('no keys')
+    return { id, ...keys, operate: (command: CustomerCommand) => operate(system, id, command) }
+  }
+  async function eventsOf(customerId: string): Promise<StoredEvent[]> {
+    const events: StoredEvent[] = []
+    for await (const event of (apps as [App])[0].system.store.readForward(customerStream(customerId), 0n))
+      events.push(event)
+    return events
+  }
 
-    test('200 concurrent checks over two instances on 50 credits with the cap ON: 50 succeed, 150 get 429', async () => {
-      const [one, two] = instances
-      const { customer_id, keys } = await createCustomer(env, '--plan', 'standard', '--hard-cap', 'on', '--limit', '50')
-      const answers = await Promise.all(
-        Array.from({ length: 200 }, (_, i) => check((i % 2 === 0 ? one : two).url, keys.primary, face)),
-      )
-      const count = (status: number) => answers.filter((answer) => answer.status === status).length
-      expect([count(200), count(429)]).toEqual([50, 150])
-      expectAgreement(answers, await eventsOf(env, customer_id))
-      const seen = await Promise.all([usage(one.url, keys.primary), usage(two.url, keys.primary)])
-      expect(seen.map(({ body }) => body.data.total_calls)).toEqual([50, 50])
-    }, 120_000)
+  test('40 concurrent checks over both on 10 credits with the cap ON: 10 succeed, 30 get 429', async () => {
+    const { id, primary } = await register(10, true)
+    const notes = await Promise.all(Array.from({ length: 40 }, (_, i) => call(urls[i % 2] ?? '', primary, body)))
+    const log = await eventsOf(id)
+    expect(agreement(notes, log).told).toEqual({ 'POST 200': 10, 'POST 429': 30 })
+    checkStream(log)
+    const seen = await Promise.all(urls.map((url) => usage(url, primary)))
+    expect(seen.map(({ body: { data } }) => data.total_calls)).toEqual([10, 10])
+  }, 120_000)
 
-    test('a key regenerated and a cap switched ON elsewhere bind both instances on the next request', async () => {
-      const { customer_id, keys } = await createCustomer(env, '--plan', 'standard', '--limit', '2')
-      const statuses = async (key: string) =>
-        (await Promise.all(instances.map(({ url }) => check(url, key, face)))).map(({ status }) => status)
-      expect(await statuses(keys.primary)).toEqual([200, 200])
-      expect(await statuses(keys.primary)).toEqual([200, 200]) // overage
-      await liveness(env, 'customer', 'set-cap', customer_id, 'on')
-      expect(await statuses(keys.primary)).toEqual([429, 429])
-      await liveness(env, 'key', 'regenerate', customer_id, 'primary')
-      expect(await statuses(keys.primary)).toEqual([401, 401])
-      expect(await statuses(keys.secondary)).toEqual([429, 429])
-    }, 90_000)
-  })
+  test('a key regenerated and a cap switched ON at one bind both on the next request', async () => {
+    const { primary, secondary, operate: change } = await register(2)
+    const statuses = async (key: string) =>
+      (await Promise.all(urls.map((url) => call(url, key, body)))).map(({ status }) => status)
+    expect(await statuses(primary)).toEqual([200, 200])
+    expect(await statuses(primary)).toEqual([200, 200]) // overage
+    await change({ type: 'EnableHardCap' })
+    expect(await statuses(primary)).toEqual([429, 429])
+    await change({ type: 'RegenerateApiKey', slot: 'primary', key: makeApiKey().key })
+    expect(await statuses(primary)).toEqual([401, 401])
+    expect(await statuses(secondary)).toEqual([429, 429])
+  }, 120_000)
 
-  test('a network that swallows answers and cuts connections: every 503 is, once settled, not billed', async () => {
-    const proxy = await startProxy(Number(new URL(store.url).port))
-    try {
-      const through = { EVENTSTORE_URL: `esdb://127.0.0.1:${proxy.port}?tls=false` }
-      let instance = await start(through)
-      const { customer_id, keys } = await createCustomer(env, '--plan', 'standard', '--limit', '1000')
-      let load = startLoad([instance.url], keys.primary, face, 6)
-      const answers = []
-      const given503 = () => load.answers.filter(({ status }) => status === 503).length
-      for (let round = 0; round < 2; round++) {
-        await pause(700)
-        proxy.swallowAnswers()
-        // Longer than an attempt's patience: callers are told 503 and their attempts lie in doubt.
-        await expect.poll(given503, { timeout: 30_000 }).toBeGreaterThan(0)
-        if (round === 1) {
-          // kill −9 between the 503 and its settlement: another process settles it.
-          await instance.kill('SIGKILL')
-          answers.push(...(await load.stop()))
-          proxy.pass()
-          instance = await start(through)
-          load = startLoad([instance.url], keys.primary, face, 6)
-        }
-        proxy.cut()
-        proxy.pass()
-        await expect
-          .poll(() => load.answers.slice(-6).filter(({ status }) => status === 200).length, { timeout: 30_000 })
-          .toBeGreaterThan(0)
-      }
-      for (let cuts = 0; cuts < 10; cuts++) {
-        proxy.cut()
-        await pause(150)
-      }
-      answers.push(...(await load.stop()))
-      await expect
-        .poll(async () => (await check(instance.url, keys.primary, face)).status === 200 || null, { timeout: 30_000 })
-        .toBe(true)
-      const mine = new Set(answers.map(({ requestId }) => requestId))
-      const settled = async () => {
-        const log = await eventsOf(env, customer_id)
-        const polled = log.filter(
-          ({ type, metadata }) => type === 'DetectionSucceeded' && !mine.has(metadata.correlationId ?? ''),
-        )
-        return { log: log.filter((event) => !polled.includes(event)), polled }
-      }
-      const { log, polled } = await settled()
-      expect(polled).toHaveLength(1)
-      // The poll's own calls are the last ones, so sequences stay whole without them.
-      const agreement = expectAgreement(answers, log)
-      console.info('a network that fails', agreement)
-      expect(agreement.refused).toBeGreaterThan(0)
-    } finally {
-      await proxy.stop()
+  test('a month’s end under load: every call is in one month, credits are granted anew, sequences restart at 1', async () => {
+    // The customer registers by the real clock, and is idle until then.
+    const { id, primary } = await register(500, true)
+    shift = boundary - 60_000 - Date.now()
+    await Promise.all(urls.map((url) => expect.poll(async () => (await usage(url, primary)).status).toBe(200)))
+
+    shift = boundary - 4_000 - Date.now() // four seconds to midnight
+    const load = startLoad(urls, primary, face, 4)
+    const inMarch = () => load.notes.filter(({ body: said }) => String(said.metadata.date).startsWith('2028-03')).length
+    await expect.poll(inMarch, { timeout: 60_000 }).toBeGreaterThan(15)
+    const notes = await load.stop()
+
+    const events = await eventsOf(id)
+    checkStream(events) // each call in the month of its time, each month opened first and once
+    const { told } = agreement(notes, events)
+    expect(Object.keys(told).filter((how) => !how.endsWith(' 200'))).toEqual([])
+    const monthsOf = (wanted: string) =>
+      events.flatMap(({ type, data }) => (type === wanted ? [(data as { yearMonth: string }).yearMonth] : []))
+    expect(monthsOf('MonthlyCreditsGranted').slice(-2)).toEqual(['2028-02', '2028-03'])
+    const march = monthsOf('DetectionSucceeded').filter((month) => month === '2028-03').length
+    expect(march).toBeGreaterThan(10)
+    expect(march).toBeLessThan(told['POST 200'] ?? 0)
+    for (const url of urls) {
+      expect((await usage(url, primary)).body.data).toMatchObject({
+        year_month: '2028-03',
+        total_calls: march,
+        remaining_calls: 500 - march,
+      })
     }
-  }, 180_000)
+  }, 120_000)
 })

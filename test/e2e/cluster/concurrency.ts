@@ -1,7 +1,7 @@
 /** What one process keeps in one customer's stream, three keep as well: caps, keys, idempotency keys, and one request id. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { agreement, bodyOf, call, insist, type Note, tally } from './clients.ts'
+import { agreement, bodyOf, call, insist, type Note, tally } from '../../support/load.ts'
 import { type Buyer, type Cluster, until } from './cluster.ts'
 import type { Line } from './members.ts'
 import { type Say, words } from './scenarios.ts'

@@ -1,7 +1,7 @@
 /** Processes that are stopped, or started, while a server is away. */
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
-import { call } from './clients.ts'
+import { call } from '../../support/load.ts'
 import { type Cluster, until } from './cluster.ts'
 import { untilStarted } from './members.ts'
 import type { Say } from './scenarios.ts'

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { checkStream } from '../../support/invariants.ts'
-import { agreement, isRetriable, type Load, startLoad, tally } from './clients.ts'
+import { agreement, isRetriable, type Load, startLoad, tally } from '../../support/load.ts'
 import { type Buyer, type Cluster, until } from './cluster.ts'
 import { expectAgreement, type Say, served, words } from './scenarios.ts'
 
@@ -22,8 +22,8 @@ export async function month(cluster: Cluster, image: Uint8Array, say: Say): Prom
   say(`the month ends in ${Math.round(before / 1_000)} s`)
   await pause(before - leadMs)
 
-  const load = startLoad(cluster.url, buyer.primary, image, 4)
-  const cappedLoad = startLoad(cluster.url, capped.primary, image, 2)
+  const load = startLoad([cluster.url], buyer.primary, image, 4)
+  const cappedLoad = startLoad([cluster.url], capped.primary, image, 2)
   await until('the cap holds before midnight', async () => isRefused(cappedLoad, perMonth))
   await served(load, perMonth)
   assert.ok(cluster.now() < boundary, 'the month ended before its credits did')

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { checkStream } from '../../support/invariants.ts'
-import { agreement, bodyOf, call, isRetriable, type Note, tally } from './clients.ts'
+import { agreement, bodyOf, call, isRetriable, type Note, tally } from '../../support/load.ts'
 import { type Cluster, until } from './cluster.ts'
 import { type Say, words } from './scenarios.ts'
 

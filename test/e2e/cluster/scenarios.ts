@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { transaction } from '../../../src/postgres/pool.ts'
-import { type Agreement, agreement, isRetriable, type Load, type Note, startLoad, tally } from './clients.ts'
+import { type Agreement, agreement, isRetriable, type Load, type Note, startLoad, tally } from '../../support/load.ts'
 import { type Buyer, type Cluster, until } from './cluster.ts'
 import type { Outage } from './servers.ts'
 
@@ -39,7 +39,7 @@ export async function expectAgreement(cluster: Cluster, buyer: Buyer, load: Load
 /** Kills, freezes and restarts an instance each under load. */
 export async function instancesFail(cluster: Cluster, image: Uint8Array, frozenMs: number, say: Say): Promise<void> {
   const buyer = await cluster.register({ monthlyLimit: 20 })
-  const load = startLoad(cluster.url, buyer.primary, image, 6)
+  const load = startLoad([cluster.url], buyer.primary, image, 6)
   await served(load, 10)
 
   await cluster.member('api-1').end('SIGKILL')
@@ -73,7 +73,7 @@ export async function serverIsAway(
   say: Say,
 ): Promise<void> {
   const buyer = await cluster.register({ monthlyLimit: 20 })
-  const load = startLoad(cluster.url, buyer.primary, image, 6)
+  const load = startLoad([cluster.url], buyer.primary, image, 6)
   await served(load, 20)
   const before = load.notes.length
   if (how === 'frozen') server.freeze()
