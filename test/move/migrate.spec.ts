@@ -2,9 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { Command } from 'commander'
 import { pino } from 'pino'
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { openSystem } from '../../src/app/system.ts'
 import { addAuditVerifyCommands } from '../../src/cli/audit-verify.ts'
 import { addMigrateCommand } from '../../src/cli/migrate.ts'
@@ -15,6 +14,7 @@ import { migrate } from '../../src/postgres/migrate.ts'
 import { connect } from '../../src/postgres/pool.ts'
 import { startAwsStandIn } from '../aws/stand-in.ts'
 import { reachableFolder } from '../support/folder.ts'
+import { commandsHere } from '../support/here.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import {
   type Customer,
@@ -66,27 +66,8 @@ const refusal = (env: Record<string, string>, ...args: string[]): Promise<string
     ({ stderr }: { stderr: string }) => stderr,
   )
 
-/** The same without a process of its own: what is printed, and the message that it ends with where it does not end well. */
-async function here(env: Record<string, string>, ...args: string[]): Promise<{ printed: string; failure: string }> {
-  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
-  const program = new Command().exitOverride()
-  addMigrateCommand(program)
-  addAuditVerifyCommands(program)
-  let printed = ''
-  const write = vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    printed += text
-    return true
-  })
-  try {
-    await program.parseAsync(args, { from: 'user' })
-    return { printed, failure: '' }
-  } catch (error) {
-    return { printed, failure: (error as Error).message }
-  } finally {
-    write.mockRestore()
-    vi.unstubAllEnvs()
-  }
-}
+/** The same without a process of its own. */
+const here = commandsHere(addMigrateCommand, addAuditVerifyCommands)
 
 const migrating = (): { child: ChildProcess; said: () => string } => {
   const child = spawn(process.execPath, [command, 'migrate', '--json'], {
