@@ -7,8 +7,11 @@ const thousands = (digits: string): string => digits.replace(/\B(?=(\d{3})+$)/g,
 /** `1,150`. */
 export const count = (calls: number): string => (calls < 0 ? '−' : '') + thousands(Math.abs(calls).toFixed())
 
+/** `1,150 differences`, `1 difference`. */
+export const counted = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? '' : 's'}`
+
 /** `1,150 calls`, `1 call`. */
-export const calls = (number: number): string => `${count(number)} ${number === 1 ? 'call' : 'calls'}`
+export const calls = (number: number): string => counted(number, 'call')
 
 /** `$1,150.00` of a decimal string: cents always, and every further digit that the amount has. */
 export function usd(amount: string): string {

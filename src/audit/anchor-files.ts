@@ -14,6 +14,13 @@ export interface AnchorFile {
 /** A file that is no anchor, or none that these keys signed. */
 export class BadAnchor extends Error {
   override name = 'BadAnchor'
+  readonly path: string
+  readonly fault: string
+  constructor(path: string, fault: string, options?: ErrorOptions) {
+    super(`the anchor ${path} cannot be trusted: ${fault}`, options)
+    this.path = path
+    this.fault = fault
+  }
 }
 
 /** ISO 8601's basic format, so that names sort by time and hold no colon. */
@@ -33,17 +40,17 @@ export async function listAnchors(dir: string): Promise<AnchorFile[]> {
   })
 }
 
-/** Reads an anchor and verifies its signature and root. @throws BadAnchor; what reading the file throws */
+/** Reads an anchor and verifies its signature and root. @throws BadAnchor, UnreadableFile, TooLarge */
 export async function readAnchor(path: string, keys: PublicKeys): Promise<Anchor> {
   const text = (await readBounded(path, 'anchor')).toString('utf8')
   let anchor: Anchor
   try {
     anchor = anchorSchema.parse(JSON.parse(text))
   } catch (cause) {
-    throw new BadAnchor(`${path} is no anchor`, { cause })
+    throw new BadAnchor(path, 'it is damaged, or no anchor at all', { cause })
   }
   const fault = anchorFault(anchor, keys)
-  if (fault !== null) throw new BadAnchor(`the anchor ${path} cannot be trusted: ${fault}`)
+  if (fault !== null) throw new BadAnchor(path, fault)
   return anchor
 }
 

@@ -88,7 +88,11 @@ export function meteringMonth(customerId: string, month: string, memory: MonthMe
     const at = bucketKey.lastIndexOf('|')
     const [before, hour] = [bucketKey.slice(0, at), bucketKey.slice(at + 1)]
     const isClosed = memory.closed !== undefined && memory.closed.throughRevision < revision
-    for (let start = Date.parse(`${hour.slice(0, 13)}:00:00.000Z`); !isClosed; start += 3_600_000) {
+    // Nearly every call: its own hour can take it.
+    if (!isClosed && hour.startsWith(month) && !isSealedBefore(bucketKey, revision)) return bucketKey
+    const first = Date.parse(`${hour.slice(0, 13)}:00:00.000Z`)
+    // A bucket key that names no hour was found by the rules of its stream.
+    for (let start = first; !isClosed && !Number.isNaN(first); start += 3_600_000) {
       const key = `${new Date(start).toISOString().slice(0, 13)}Z`
       if (!key.startsWith(month)) break
       const recordId = `${before}|${key}`

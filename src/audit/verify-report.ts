@@ -23,7 +23,7 @@ export interface Difference {
   readonly revision: string | null
   /** Of the event. */
   readonly id: string | null
-  /** Key of a row, or name of a record. */
+  /** Key of a row, name of a record, or path of an anchor. */
   readonly row: string | null
   readonly fault: string
 }

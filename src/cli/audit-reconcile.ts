@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { readPacked } from '../audit/bounded-file.ts'
 import { yearMonthSchema } from '../audit/bundle.ts'
 import { type NamedText, type ReconcileReport, reconcile } from '../audit/reconcile.ts'
+import { counted } from '../format.ts'
 import { argument, CommandError, print, printJson, printTable } from './output.ts'
 import { withSystem } from './system.ts'
 
@@ -89,5 +90,5 @@ function printReconciled({ differences, records, sent, invoiceLines }: Reconcile
       ],
     )
   }
-  if (differences.length > 0) throw new CommandError(`${differences.length} differences.`)
+  if (differences.length > 0) throw new CommandError(`${counted(differences.length, 'difference')}.`)
 }

@@ -3,6 +3,7 @@ import { statementDocument } from '../audit/document.ts'
 import { type Finding, foldWhilePassing, replayMonth } from '../audit/replay.ts'
 import { customerStream } from '../events/catalogue.ts'
 import type { EventStore } from '../eventstore/store.ts'
+import { counted } from '../format.ts'
 import { eventText } from '../http/console/pages/events.ts'
 import { csvLines } from '../http/console/pages/statement-csv.ts'
 import type { MonthStatement, Place } from '../statements/month.ts'
@@ -32,7 +33,8 @@ export async function replay(store: EventStore, { customer, month, json, csv }: 
     })
   } else if (result !== null && !csv) printStatement(result)
   if (!json) for (const finding of faults) process.stderr.write(`FAULT  ${textOf(finding)}\n`)
-  if (faults.length > 0) throw new CommandError(`${faults.length} faults in the log: this bill cannot be trusted.`)
+  if (faults.length > 0)
+    throw new CommandError(`${counted(faults.length, 'fault')} in the log: this bill cannot be trusted.`)
   if (result === null) throw new CommandError(`Customer ${customer} is unknown, or has nothing in ${month}.`)
 }
 

@@ -1,5 +1,6 @@
 /** What verification found, for people and for scripts. */
 import { type Difference, kinds, type TablesCompared, type VerifyReport } from '../audit/verify-report.ts'
+import { counted } from '../format.ts'
 import { CommandError, print, printJson, printTable } from './output.ts'
 
 const words: Readonly<Record<(typeof kinds)[number], string>> = {
@@ -22,7 +23,7 @@ export function printVerifyReport(report: VerifyReport, json: true | undefined):
     if (found > 0) print()
     printSummary(report)
   }
-  if (found > 0) throw new CommandError(`${found} differences.`)
+  if (found > 0) throw new CommandError(`${counted(found, 'difference')}.`)
 }
 
 export function textOf({ kind, customerId, month, stream, revision, id, row, fault }: Difference): string {
@@ -48,6 +49,9 @@ function printSummary(report: VerifyReport): void {
       ['anchors', report.anchors.length === 0 ? 'none' : report.anchors.join(', ')],
     ],
   )
+  if (report.anchors.length === 0) {
+    print('Without an anchor a tail that was cut off, or a log that was replaced as a whole, is not to be seen.')
+  }
   if (report.resumedAt > 0) print(`The first ${report.resumedAt} events were read by an interrupted run.`)
   print()
   printTable(

@@ -4,13 +4,13 @@ import { join, resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import type { Anchor } from '../audit/anchor.ts'
-import { newestAnchor, readAnchor } from '../audit/anchor-files.ts'
+import { type BadAnchor, newestAnchor, readAnchor } from '../audit/anchor-files.ts'
 import { yearMonthSchema } from '../audit/bundle.ts'
 import { verify } from '../audit/verify.ts'
 import { Interrupted } from '../audit/verify-pass.ts'
 import { keepState, loadState, missingHead, type VerifyState } from '../audit/verify-resume.ts'
 import { addReconcileCommand } from './audit-reconcile.ts'
-import { auditSettings, readPublicKeys, repeated, severalKeys, warn } from './audit-settings.ts'
+import { auditSettings, readPublicKeys, repeated, severalKeys } from './audit-settings.ts'
 import { printVerifyReport } from './audit-verify-report.ts'
 import { argument, CommandError, customerIdArgument } from './output.ts'
 import { withSystem } from './system.ts'
@@ -48,11 +48,15 @@ export function addAuditVerifyCommands(audit: Command): void {
 const runVerify = (options: VerifyCommand): Promise<void> =>
   withSystem(async ({ store, pool }) => {
     const { dataDir } = await auditSettings()
-    const anchors = await anchorsFor(options)
+    const { anchors, badAnchors } = await anchorsFor(options)
     const whole = options.customer === undefined
     const path = options.state === undefined ? join(dataDir, 'audit-verify.state') : resolve(options.state)
     // A place kept for one question does not answer another.
-    const question = JSON.stringify([options.month ?? '', anchors.map(({ through, root }) => [through, root])])
+    const question = JSON.stringify([
+      options.month ?? '',
+      anchors.map(({ through, root }) => [through, root]),
+      badAnchors.map(({ path }) => path),
+    ])
     const from = whole && options.fromStart !== true ? await keptPlace(store, path, question) : undefined
     const stop = new AbortController()
     const onSignal = () => stop.abort()
@@ -63,6 +67,7 @@ const runVerify = (options: VerifyCommand): Promise<void> =>
         store,
         pool,
         anchors,
+        badAnchors,
         customerId: options.customer,
         month: options.month,
         streams: options.streams,
@@ -91,12 +96,18 @@ const runVerify = (options: VerifyCommand): Promise<void> =>
     }
   })
 
-async function anchorsFor({ anchor = [], publicKey = [] }: VerifyCommand): Promise<Anchor[]> {
+/** Those given, which must be good, and the newest in ANCHOR_DIR; what lies before it there and is none is found. */
+async function anchorsFor({
+  anchor = [],
+  publicKey = [],
+}: VerifyCommand): Promise<{ anchors: Anchor[]; badAnchors: BadAnchor[] }> {
   const { publicKeys: own, dir } = await auditSettings()
   const keys = await readPublicKeys(publicKey)
   const given = await Promise.all(anchor.map((path) => readAnchor(path, keys.length === 0 ? own : keys)))
-  const newest = await newestAnchor(dir, [...own, ...keys], warn)
-  return newest === null || given.some(({ root }) => root === newest.root) ? given : [...given, newest]
+  const badAnchors: BadAnchor[] = []
+  const newest = await newestAnchor(dir, [...own, ...keys], (error) => badAnchors.push(error))
+  const isGiven = newest === null || given.some(({ root }) => root === newest.root)
+  return { anchors: isGiven ? given : [...given, newest], badAnchors }
 }
 
 async function keptPlace(

@@ -1,10 +1,10 @@
 /** What an auditor runs: from the log to the bill, and from a file to the proof that nobody changed either. */
 import { createPublicKey } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { System } from '../app/system.ts'
 import { keepAnchor, newestAnchor, readAnchor } from '../audit/anchor-files.ts'
+import { chunksOfFile } from '../audit/bounded-file.ts'
 import { yearMonthSchema } from '../audit/bundle.ts'
 import { checkBundle } from '../audit/check-bundle.ts'
 import { exportBundle } from '../audit/export.ts'
@@ -81,7 +81,7 @@ export function addAuditCommands(program: Command): void {
     .action(async (file: string, options: { publicKey: string[]; anchor?: string[]; json?: true }) => {
       const keys = await readPublicKeys(options.publicKey)
       const kept = await Promise.all((options.anchor ?? []).map((path) => readAnchor(path, keys)))
-      printReport(await checkBundle(createReadStream(file), keys, kept), options.json)
+      printReport(await checkBundle(chunksOfFile(file), keys, kept), options.json)
     })
 
   addAuditVerifyCommands(audit)
@@ -110,6 +110,6 @@ async function exportInto(
   const path = resolve(into)
   await writeWhole(path, await exportBundle(source, customer, month))
   // What is handed out has been read back and verified as whoever gets it will.
-  const report = await checkBundle(createReadStream(path), publicKeys)
+  const report = await checkBundle(chunksOfFile(path), publicKeys)
   printReport(report, json, path)
 }

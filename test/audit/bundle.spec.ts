@@ -1,5 +1,10 @@
 /** A bundle of a full month and every way to tamper with it, before both verifiers. */
+
+import { spawn } from 'node:child_process'
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -13,6 +18,7 @@ import { type CustomerCommand, decide, isRefusal } from '../../src/commands/cust
 import { evolve, initialState } from '../../src/commands/state.ts'
 import { customerStream } from '../../src/events/catalogue.ts'
 import { emptyHead, eventHash } from '../../src/events/chain.ts'
+import { reachableFolder } from '../support/folder.ts'
 import { registration } from '../support/given.ts'
 import { histories, type Step } from '../support/histories.ts'
 import { february } from './february.ts'
@@ -136,6 +142,15 @@ const tamperings: readonly [
     'an event altered',
     (lines) => void Object.assign(at(lines, first(lines, 'event', 'DetectionVoided')).event.metadata, { actor: 'me' }),
     /\(DetectionVoided.*hash is not that of its content/,
+    'signed',
+  ],
+  [
+    'the hour of a call made unreadable',
+    (lines) => {
+      const call = lines.find(({ event }) => event?.data.funding === 'overage')
+      if (call !== undefined) call.event.data.bucketKey = call.event.data.bucketKey.replace(/\|[^|]*$/, '|at noon')
+    },
+    /revision \d+ \(DetectionSucceeded.*hash is not that of its content/,
     'signed',
   ],
   [
@@ -428,6 +443,37 @@ test('a file without an end or without lines is left in a sentence, not read int
   const lines = await checkBundle(endless(Buffer.from('{}\n'.repeat(1_000))), world.keys)
   expect(faultsOf(lines).length).toBeLessThan(10_010)
   expect(isClosed).toBe(true)
+})
+
+test('an export that is killed in the middle leaves nothing under its name, and what it left proves nothing', async () => {
+  const folder = reachableFolder('liveness-killed-')
+  const [whole, path] = [join(folder, 'whole.ndjson'), join(folder, 'bundle.ndjson')]
+  writeFileSync(whole, good)
+  const module = new URL('../../dist/write-whole.js', import.meta.url).href
+  // Half of a bundle, and then nothing for ever.
+  const script = `
+    const { writeWhole } = await import(${JSON.stringify(module)})
+    const bytes = (await import('node:fs')).readFileSync(${JSON.stringify(whole)})
+    await writeWhole(${JSON.stringify(path)}, (async function* () {
+      yield bytes.subarray(0, bytes.length / 2)
+      process.send('half')
+      await new Promise(() => setInterval(() => {}, 1_000))
+    })())`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+  const exited = once(child, 'exit')
+  await once(child, 'message')
+  child.kill('SIGKILL')
+  await exited
+  const [left = '', ...others] = readdirSync(folder).filter((name) => name !== 'whole.ndjson')
+  expect(others).toEqual([])
+  expect(left).toMatch(/^bundle\.ndjson\..*\.part$/)
+  const half = readFileSync(join(folder, left))
+  expect(half.length).toBe(Math.floor(good.length / 2))
+  expect(faultsOf(await checkBundle(chunksOf(half), world.keys)).join('\n')).toMatch(/it has no manifest/)
+  if (python) expect(await verifyByPython(world.keys, [half])).not.toEqual([[]])
+  rmSync(folder, { recursive: true })
 })
 
 test('after a change of the signing key a bundle is verified with both keys, and with one alone it is not', async () => {

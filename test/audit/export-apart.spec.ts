@@ -119,7 +119,7 @@ test('an anchor that cannot be trusted is told of and passed over', async () => 
   await writeFile(bad, '{}')
   const { differences } = await checkBundle(await made({ anchorDir }), world.keys)
   expect(differences).toEqual([])
-  expect(complaints).toEqual([`${bad} is no anchor`])
+  expect(complaints).toEqual([`the anchor ${bad} cannot be trusted: it is damaged, or no anchor at all`])
 })
 
 test('a log that does not lead to its anchor ends the stream with an error, not as if it were whole', async () => {

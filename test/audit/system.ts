@@ -7,6 +7,7 @@ import { eventHash } from '../../src/events/chain.ts'
 import { connectEventStore } from '../../src/eventstore/client.ts'
 import { encodeEvent, recordedId } from '../../src/eventstore/embedded/protocol.ts'
 import { startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
+import { createSchema } from '../../src/eventstore/embedded/storage.ts'
 import type { EventStore, PositionedEvent } from '../../src/eventstore/store.ts'
 import { connect } from '../../src/postgres/pool.ts'
 import { openDatabase } from '../projections/support.ts'
@@ -31,6 +32,8 @@ export interface TamperedSystem {
   tamperLog(change: (events: TableEvent[]) => TableEvent[]): Promise<void>
   /** Changes the event store's columns by which events are found, and leaves the events as they are: SQL, $1 is the stream. */
   tamperIndex(stream: string, statements: readonly string[]): Promise<void>
+  /** The tables as they were folded from the untouched log, to be read. */
+  readonly untouched: { readonly pool: pg.Pool; readonly url: string }
   /** Runs `work` with tables that are thrown away behind it. */
   withTables<T>(work: (pool: pg.Pool, url: string) => Promise<T>): Promise<T>
   /** As it was. */
@@ -40,44 +43,57 @@ export interface TamperedSystem {
 
 export async function startSystem(log: readonly PositionedEvent[]): Promise<TamperedSystem> {
   const eventsUrl = await freshDatabase(inject('postgresUrl'))
-  const server = await startEmbeddedEventStore({ databaseUrl: eventsUrl })
-  const store = connectEventStore(server.url)
-  for (const { stream, revision, id, type, data, metadata } of log) {
-    const event = { id, type, data: data as TableEvent['data'], metadata: metadata as TableEvent['metadata'] }
-    const expectedRevision = revision === 0n ? 'no_stream' : revision - 1n
-    const outcome = await store.send({ stream, expectedRevision, events: [event] }, 10_000)
-    if (outcome.kind !== 'appended') throw new Error(`the log could not be copied: ${outcome.kind}`)
-  }
-  const tables = await openDatabase()
-  await foldTables(store, tables.pool)
-  await tables.close()
   const events = new pg.Client({ connectionString: eventsUrl })
   await events.connect()
-  const untouched = await readTable(events)
+  await createSchema(events)
+  const copied = log.map(({ stream, revision, id, type, data, metadata, position }) => ({
+    position: position.commit + 1n,
+    stream,
+    revision,
+    id,
+    type,
+    data: data as TableEvent['data'],
+    metadata: metadata as TableEvent['metadata'],
+  }))
+  await writeTable(events, copied)
+  const server = await startEmbeddedEventStore({ databaseUrl: eventsUrl })
+  const store = connectEventStore(server.url)
+  const tables = await openDatabase()
+  await foldTables(store, tables.pool)
+  await tables.close() // A database that somebody is connected to cannot be copied.
+  const untouched = await openCopy(tables.url)
+  const before = await readTable(events)
+  let isTampered = false
 
   return {
     store,
+    untouched,
     eventStoreUrl: server.url,
     async tamperLog(change) {
-      await writeTable(events, change(structuredClone(await readTable(events))))
+      isTampered = true
+      await writeTable(events, change(structuredClone(before)))
     },
     async tamperIndex(stream, statements) {
+      isTampered = true
       for (const statement of statements) {
         const { rowCount } = await events.query(statement, [stream])
         if (rowCount === 0) throw new Error(`nothing was tampered with: ${statement}`)
       }
     },
     async withTables(work) {
-      const url = await copyOf(tables.url)
-      const pool = connect(url)
+      const { pool, url } = await openCopy(tables.url)
       try {
         return await work(pool, url)
       } finally {
         await pool.end()
       }
     },
-    restore: () => writeTable(events, untouched),
+    async restore() {
+      if (isTampered) await writeTable(events, before)
+      isTampered = false
+    },
     async stop() {
+      await untouched.pool.end()
       await events.end()
       await store.close()
       await server.stop()
@@ -85,18 +101,9 @@ export async function startSystem(log: readonly PositionedEvent[]): Promise<Tamp
   }
 }
 
-async function copyOf(url: string): Promise<string> {
-  const copy = new URL(await freshDatabase(inject('postgresUrl')))
-  const admin = new pg.Client({ connectionString: inject('postgresUrl') })
-  await admin.connect()
-  try {
-    const [to, from] = [copy, new URL(url)].map(({ pathname }) => admin.escapeIdentifier(pathname.slice(1)))
-    await admin.query(`drop database ${to}`)
-    await admin.query(`create database ${to} template ${from}`)
-  } finally {
-    await admin.end()
-  }
-  return copy.href
+async function openCopy(url: string): Promise<{ pool: pg.Pool; url: string }> {
+  const copy = await freshDatabase(inject('postgresUrl'), new URL(url).pathname.slice(1))
+  return { pool: connect(copy), url: copy }
 }
 
 async function readTable(client: pg.Client): Promise<TableEvent[]> {
@@ -123,16 +130,24 @@ async function readTable(client: pg.Client): Promise<TableEvent[]> {
 }
 
 async function writeTable(client: pg.Client, events: readonly TableEvent[]): Promise<void> {
-  await client.query('begin; truncate eventstore.event')
-  for (const { position, stream, revision, id, type, data, metadata } of events) {
-    const bytes = (value: unknown) => Buffer.from(JSON.stringify(value))
+  const bytes = (value: unknown) => Buffer.from(JSON.stringify(value))
+  const messages = events.map(({ position, stream, revision, id, type, data, metadata }) => {
     const proposed = { id, type, contentType: 'application/json', data: bytes(data), customMetadata: bytes(metadata) }
-    const message = encodeEvent(proposed, stream, revision, position, 0)
-    await client.query(
-      'insert into eventstore.event (position, stream, revision, type, message) values ($1, $2, $3, $4, $5)',
-      [position, stream, revision, type, message],
-    )
-  }
+    return encodeEvent(proposed, stream, revision, position, 0)
+  })
+  // In one transaction, and one statement for all rows.
+  await client.query('begin; truncate eventstore.event')
+  await client.query(
+    `insert into eventstore.event (position, stream, revision, type, message)
+     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bytea[])`,
+    [
+      events.map(({ position }) => position),
+      events.map(({ stream }) => stream),
+      events.map(({ revision }) => revision),
+      events.map(({ type }) => type),
+      messages,
+    ],
+  )
   await client.query('commit')
 }
 

@@ -33,17 +33,15 @@ interface Question {
 
 /** What is found, in the words of the command. */
 async function found({ anchored = false, customerOnly = false, streams = true }: Question = {}): Promise<string[]> {
-  return system.withTables(async (pool) => {
-    const report = await verify({
-      store: system.store,
-      pool,
-      anchors: anchored ? anchors : [],
-      signal,
-      streams,
-      ...(customerOnly ? { customerId } : {}),
-    })
-    return report.differences.map(textOf)
+  const report = await verify({
+    store: system.store,
+    pool: system.untouched.pool,
+    anchors: anchored ? anchors : [],
+    signal,
+    streams,
+    ...(customerOnly ? { customerId } : {}),
   })
+  return report.differences.map(textOf)
 }
 
 /** As after a rebuild of everything that is folded from the log: nothing but an anchor can disagree. */

@@ -22,14 +22,16 @@ export async function startTestPostgres(): Promise<{ url: string; stop: () => Pr
 /**
  * Makes an empty database beside the one `url` names, for one test or one spec file.
  *
+ * @param template a database that the new one is a copy of; nobody may be connected to it
  * @returns the address of the new database
  */
-export async function freshDatabase(url: string): Promise<string> {
+export async function freshDatabase(url: string, template = 'template1'): Promise<string> {
   const name = `test_${randomUUID().replaceAll('-', '')}`
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
-    await client.query(`create database ${client.escapeIdentifier(name)}`)
+    const [to, from] = [name, template].map((one) => client.escapeIdentifier(one))
+    await client.query(`create database ${to} template ${from}`)
   } finally {
     await client.end()
   }
