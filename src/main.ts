@@ -1,6 +1,6 @@
 /** The composition root: reads the settings, starts the roles step by step, stops them in the opposite order. */
 import type { Logger } from 'pino'
-import { startApi } from './app/api.ts'
+import { refuseUnknownModelSet, startApi } from './app/api.ts'
 import { createFailures } from './app/failures.ts'
 import { type Foundation, layFoundation, type Start } from './app/foundation.ts'
 import { listenForOperators, watchOver } from './app/operations.ts'
@@ -50,6 +50,7 @@ export interface AppOptions extends Clocks {
 export async function startApp({ config }: LoadedConfig, options: AppOptions): Promise<App> {
   const { log, signal = new AbortController().signal } = options
   const roles = chooseRoles(config)
+  if (roles.includes('api')) await refuseUnknownModelSet(config)
   const undo = createUndo(roleLog(log, roles))
   const failures = createFailures(roles, log)
   const start: Start = { config, roles, log, undo, failures }

@@ -1,6 +1,5 @@
 /** The role api: inference, the customers' console, and the HTTP server before them. */
-import type { AddressInfo } from 'node:net'
-import { ConfigError } from '../config.ts'
+import { type Config, ConfigError } from '../config.ts'
 import { roleLog } from '../http/logging.ts'
 import type { Watched } from '../http/operations.ts'
 import { buildServer } from '../http/server.ts'
@@ -10,8 +9,16 @@ import { loadManifest } from '../inference/manifest.ts'
 import { openConsole } from './console.ts'
 import type { Foundation, Start } from './foundation.ts'
 import { httpDependencies } from './http.ts'
+import { listen } from './listen.ts'
 import { marketplacePages } from './marketplace.ts'
 import type { Workers } from './workers.ts'
+
+/** Before anything is started for it. @throws ConfigError */
+export async function refuseUnknownModelSet({ MODEL_SET: wanted }: Pick<Config, 'MODEL_SET'>): Promise<void> {
+  const known = Object.keys((await loadManifest()).sets)
+  if (wanted === undefined || known.includes(wanted)) return
+  throw new ConfigError(`MODEL_SET must be one of ${known.join(', ')}, but is "${wanted}".`)
+}
 
 export interface Api {
   readonly url: string
@@ -50,11 +57,7 @@ export async function startApi(
   const parts = { config, system, inference, watched, secretsKeys, log: apiLog }
   const http = await buildServer(httpDependencies({ ...parts, console: pages.deps, marketplace: landing }))
   undo.add('HTTP', () => http.drainAndClose())
-  await http.app.listen({ host: config.HOST, port: config.PORT }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EADDRINUSE') throw error
-    throw new ConfigError(`PORT ${config.PORT} on ${config.HOST} is in use by another program; set PORT to another.`)
-  })
-  const { port } = http.app.server.address() as AddressInfo
+  const port = await listen(http.app, { host: config.HOST, port: config.PORT }, 'PORT')
   return { url: `http://${hostInUrl(config.HOST)}:${port}`, modelSet: inference.set, watched }
 }
 

@@ -1,14 +1,14 @@
 /** What operators ask of a process of any role: is it ready, and its figures. With OPERATIONS_PORT it has a port for that. */
-import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
 import { Gauge } from 'prom-client'
-import { type Config, ConfigError, type Role } from '../config.ts'
+import type { Config, Role } from '../config.ts'
 import type { Watched } from '../http/operations.ts'
 import { buildOperationsServer } from '../http/operations-server.ts'
 import type { Inference } from '../inference/inference.ts'
 import type { Runner } from '../projections/runner.ts'
 import type { KafkaSettings } from '../relay/topic.ts'
 import { createHealth } from './health.ts'
+import { listen } from './listen.ts'
 import type { MeteringRoles } from './metering.ts'
 import { createMeteringMetrics } from './metering-metrics.ts'
 import { createMetrics } from './metrics.ts'
@@ -53,15 +53,12 @@ export interface OperationsListener {
   close(): Promise<void>
 }
 
-/** @throws ConfigError when the port is taken */
+/** @throws ConfigError when it cannot listen there */
 export async function listenForOperators(config: Config, watched: Watched, port: number): Promise<OperationsListener> {
   const app = await buildOperationsServer(watched)
-  await app.listen({ host: config.HOST, port }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EADDRINUSE') throw error
-    throw new ConfigError(`OPERATIONS_PORT ${port} on ${config.HOST} is in use by another program; set it to another.`)
-  })
+  const taken = await listen(app, { host: config.HOST, port }, 'OPERATIONS_PORT')
   return {
-    url: `http://${config.HOST}:${(app.server.address() as AddressInfo).port}`,
+    url: `http://${config.HOST}:${taken}`,
     close: () => app.close(),
   }
 }

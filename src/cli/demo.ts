@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import type { Command } from 'commander'
 import { loadConfig } from '../config.ts'
 import { createLogger } from '../http/logging.ts'
@@ -42,6 +42,7 @@ function refuseWhatCannotBeRead(photographs: readonly string[], into: string): v
     }
   }
   try {
+    mkdirSync(into, { recursive: true })
     accessSync(into, constants.W_OK)
   } catch {
     throw new CommandError(`Nothing can be written into ${into}; name another folder with --into.`)

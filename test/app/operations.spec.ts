@@ -82,10 +82,18 @@ test('relay and metering show their figures and what is missing, while Kafka is 
   })
 })
 
-test('an occupied port is said in words', async () => {
+test('an occupied port, a host that is not ours and an unknown model set are said in words', async () => {
   await withApp({ ROLES: 'projections' }, async (url) => {
-    const taken = { ...stack.env, ROLES: 'projections', OPERATIONS_PORT: new URL(url).port }
-    const log = createLogger('silent')
-    await expect(startApp(loadConfig(taken, '/nowhere'), { log })).rejects.toThrow(/OPERATIONS_PORT \d+ .*in use/)
+    const failure = (settings: Record<string, string>) =>
+      startApp(loadConfig({ ...stack.env, ROLES: 'projections', ...settings }, '/nowhere'), {
+        log: createLogger('silent'),
+      }).then(
+        () => 'it started',
+        (error: Error) => error.message,
+      )
+    expect(await failure({ OPERATIONS_PORT: new URL(url).port })).toMatch(/^OPERATIONS_PORT \d+ .*in use/)
+    // An address for documentation, which no machine has (RFC 5737).
+    expect(await failure({ HOST: '192.0.2.1' })).toMatch(/^HOST 192\.0\.2\.1 is no address of this machine/)
+    expect(await failure({ ROLES: 'api', MODEL_SET: 'best' })).toMatch(/^MODEL_SET must be one of .*own.* is "best"/)
   })
 })
