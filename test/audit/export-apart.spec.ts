@@ -104,9 +104,11 @@ test('the bytes are those of a bundle made in this process, and verify', async (
 })
 
 test('what is refused is refused as in this process', async () => {
-  await expect(made({ customerId: uuid() })).rejects.toBeInstanceOf(NothingToExport)
-  await expect(made({ anchorDir: join(world.anchorDir, 'nothing') })).rejects.toBeInstanceOf(NotAnchoredYet)
-  await expect(made({ eventStoreUrl: 'esdb://127.0.0.1:9?tls=false' })).rejects.toBeInstanceOf(EventStoreUnavailable)
+  await Promise.all([
+    expect(made({ customerId: uuid() })).rejects.toBeInstanceOf(NothingToExport),
+    expect(made({ anchorDir: join(world.anchorDir, 'nothing') })).rejects.toBeInstanceOf(NotAnchoredYet),
+    expect(made({ eventStoreUrl: 'esdb://127.0.0.1:9?tls=false' })).rejects.toBeInstanceOf(EventStoreUnavailable),
+  ])
   await noneLeft()
 })
 
