@@ -25,9 +25,9 @@ const isLong = wanted >= 20_000
 /** Hours with calls, in UTC; in the time between them nothing happens. */
 const busy = isLong
   ? ([
-      ['2027-01-31T00', '2027-02-02T00'],
-      ['2027-02-14T00', '2027-02-15T00'],
-      ['2027-02-28T00', '2027-03-02T00'],
+      ['2027-01-31T12', '2027-02-01T12'],
+      ['2027-02-14T00', '2027-02-14T12'],
+      ['2027-02-28T12', '2027-03-01T12'],
     ] as const)
   : ([
       ['2027-01-31T21', '2027-02-01T03'],
@@ -35,10 +35,10 @@ const busy = isLong
     ] as const)
 const startOf = (hour: string): string => `${hour}:00:00.000Z`
 /** Customers who call at the same instant; each makes a share of that instant's calls. */
-const atOnce = isLong ? 6 : 3
+const atOnce = isLong ? 12 : 3
 /** Each so many hours of traffic something dies or changes; the shortest run has each kind of it. */
 const every = isLong
-  ? { kill: 4, cap: 6, upgrade: 10, end: 60, renewal: 60, move: 20 }
+  ? { kill: 3, cap: 4, upgrade: 5, end: 20, renewal: 20, move: 10 }
   : { kill: 3, cap: 4, upgrade: 3, end: 8, renewal: 7, move: 6 }
 /** AWS takes a record for 24 hours. */
 const mostBehindMs = 14 * hourMs
@@ -215,6 +215,7 @@ async function trafficOf(hours: (typeof busy)[number]): Promise<void> {
     await changes()
   }
   phases.push(Math.round((performance.now() - started) / 1_000))
+  if (isLong) console.info(`${world.now()}, ${phases.at(-1)} s:`, { ...traffic.counts, kills })
   await everythingIsBack()
   phases.push(Math.round((performance.now() - started) / 1_000))
   await world.settle()
