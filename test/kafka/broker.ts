@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -105,11 +105,17 @@ async function launch(jars: string, dir: string, options: KafkaOptions): Promise
     spawn('java', [...jvm, ...log, '-cp', `${jars}/*`, ...args], { stdio: ['ignore', output.fd, output.fd] })
   try {
     if (!existsSync(join(dir, 'log', 'meta.properties'))) {
-      const users = secured === undefined ? [] : ['--add-scram', scramUser(secured)]
-      const where = ['-t', clusterId, '-c', properties, '--ignore-formatted']
-      const format = java('kafka.tools.StorageTool', 'format', ...where, ...users)
-      const [code] = await once(format, 'exit')
-      if (code !== 0) throw new Error(`the broker's folder could not be formatted: ${await tail(dir)}`)
+      const formatted = secured === undefined ? `${jars}-formatted` : null
+      if (formatted !== null && existsSync(formatted)) {
+        await cp(formatted, join(dir, 'log'), { recursive: true })
+      } else {
+        const users = secured === undefined ? [] : ['--add-scram', scramUser(secured)]
+        const where = ['-t', clusterId, '-c', properties, '--ignore-formatted']
+        const format = java('kafka.tools.StorageTool', 'format', ...where, ...users)
+        const [code] = await once(format, 'exit')
+        if (code !== 0) throw new Error(`the broker's folder could not be formatted: ${await tail(dir)}`)
+        if (formatted !== null) await keep(join(dir, 'log'), formatted)
+      }
     }
     const broker = java('kafka.Kafka', properties)
     const ended = once(broker, 'exit')
@@ -128,6 +134,14 @@ async function launch(jars: string, dir: string, options: KafkaOptions): Promise
   } finally {
     await output.close()
   }
+}
+
+/** Keeps a formatted folder for the brokers to come, which saves each of them the start of a JVM. */
+async function keep(folder: string, formatted: string): Promise<void> {
+  const copy = await mkdtemp(`${formatted}-`)
+  await cp(folder, copy, { recursive: true })
+  // Somebody else may have been faster; theirs is as good.
+  await rename(copy, formatted).catch(() => rm(copy, { recursive: true, force: true }))
 }
 
 /** A shell that waits on a pipe of ours: when this process is gone, killed included, so soon is the broker. */

@@ -307,7 +307,11 @@ test.skipIf(kafka === null)(
       const url = await freshDatabase(inject('postgresUrl'))
       const pool = connect(url)
       await world.start(name, 'metering', { DATABASE_URL: url, ...env })
-      await world.until(`${name} has folded everything`, () => world.isJudged(world.now(), pool))
+      await world.until(
+        `${name} has folded everything`,
+        () => world.isJudged(world.now(), pool),
+        isLong ? 900_000 : 90_000,
+      )
       await world.end(name, 'SIGTERM')
       const again = await dumpRows(pool)
       await pool.end()
