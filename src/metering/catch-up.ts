@@ -45,14 +45,38 @@ export async function catchUp(
   let at = meter
   const stream = meteringStream(meter.customerId)
   for await (const chunk of chunks(deps.store.readForward(stream, meter.meteringHead.revision + 1n))) {
-    const events = chunk.map(readMeteringEvent)
-    const before = await sheetFor(tx, at, events)
-    const after = foldMetering(before, events)
-    if (after.contradiction !== null) return await foldAnew(tx, deps, meter, after.contradiction)
-    await tx.save(changesOf(before, after))
-    at = after.meter
+    const folded = await foldChunk(tx, at, chunk)
+    if ('contradiction' in folded) return await foldAnew(tx, deps, meter, folded.contradiction)
+    at = folded
   }
   return at
+}
+
+/**
+ * Folds what was just appended to the customer's metering stream, right behind the rows' head.
+ * @throws LogMismatch
+ */
+export async function foldAppended(
+  tx: MeteringTransaction,
+  deps: CatchUpDeps,
+  meter: CustomerMeter,
+  appended: readonly StoredEvent[],
+): Promise<void> {
+  const folded = await foldChunk(tx, meter, appended)
+  if ('contradiction' in folded) await foldAnew(tx, deps, meter, folded.contradiction)
+}
+
+async function foldChunk(
+  tx: MeteringTransaction,
+  meter: CustomerMeter,
+  chunk: readonly StoredEvent[],
+): Promise<CustomerMeter | { readonly contradiction: string }> {
+  const events = chunk.map(readMeteringEvent)
+  const before = await sheetFor(tx, meter, events)
+  const after = foldMetering(before, events)
+  if (after.contradiction !== null) return { contradiction: after.contradiction }
+  await tx.save(changesOf(before, after))
+  return after.meter
 }
 
 async function sheetFor(

@@ -1,5 +1,5 @@
 /**
- * The one way to write to a customer's metering stream: read it to its end, decide, append at exactly that place, read
+ * The one way to write to a customer's metering stream: read it to its end, decide, append at exactly that place, fold
  * what was appended. The customer's row is locked meanwhile, so processes take turns; the expected revision is what
  * makes it safe, also against one that no longer holds the lock.
  */
@@ -8,11 +8,11 @@ import { defaultPatience, type Patience, sendUntilKnown } from '../commands/atte
 import type { Metadata } from '../events/catalogue.ts'
 import { chain, type Head } from '../events/chain.ts'
 import { type MeteringEvent, meteringEventData, meteringSchemaVersion, meteringStream } from '../events/metering.ts'
-import type { Attempt, EventStore } from '../eventstore/store.ts'
+import type { Attempt, EventStore, StoredEvent } from '../eventstore/store.ts'
 import { partitionOf } from '../relay/feed.ts'
 import type { Alarms } from './alarms.ts'
 import type { BooksWanted, CustomerBooks, DecideFor } from './books.ts'
-import { catchUp, type FoldTransaction, foldStream } from './catch-up.ts'
+import { catchUp, type FoldTransaction, foldAppended, foldStream } from './catch-up.ts'
 import { draftOn } from './draft.ts'
 import { newMeter } from './meter.ts'
 import { sealFaults } from './seal-faults.ts'
@@ -64,9 +64,9 @@ export function decideForIn(deps: MeteringLogDeps): DecideFor {
         const decided = decide(books)
         if (decided.length === 0) return []
         const committed = await append(deps, meter, decided)
-        if (committed === 0) continue
-        await catchUp(tx, { store, onAlarm }, meter)
-        return decided.slice(0, committed)
+        if (committed.length === 0) continue
+        await foldAppended(tx, { store, onAlarm }, meter, committed)
+        return decided.slice(0, committed.length)
       }
       throw new MeteringUnavailable(`somebody else writes to ${meteringStream(customerId)} all the time`)
     })
@@ -116,19 +116,20 @@ async function booksOf(
   }
 }
 
-/** How many of the events are in the log; not all of them when another append came first. */
+/** Those of the events that are in the log, as they stand there; not all of them when another append came first. */
 async function append(
   { store, actor, patience = defaultPatience }: MeteringLogDeps,
   { customerId, meteringHead }: CustomerMeter,
   events: readonly MeteringEvent[],
-): Promise<number> {
+): Promise<StoredEvent[]> {
   const stream = meteringStream(customerId)
   const decision = randomUUID()
   const origin = { correlationId: decision, causationId: decision, actor }
   let head = meteringHead
-  let committed = 0
-  while (committed < events.length) {
-    const next = freeze(stream, head, events.slice(committed, committed + maxEventsPerAttempt), origin)
+  const committed: StoredEvent[] = []
+  while (committed.length < events.length) {
+    const slice = events.slice(committed.length, committed.length + maxEventsPerAttempt)
+    const next = freeze(stream, head, slice, origin)
     const outcome = await sendUntilKnown(store, next.attempt, patience)
     if (outcome.kind === 'conflict') break
     if (outcome.kind !== 'appended') {
@@ -136,7 +137,11 @@ async function append(
         cause: outcome.cause,
       })
     }
-    committed += next.attempt.events.length
+    const first = head.revision + 1n
+    const created = new Date() // nearly: only the store knows, and nothing that is folded asks
+    committed.push(
+      ...next.attempt.events.map((event, i) => ({ ...event, stream, revision: first + BigInt(i), created })),
+    )
     head = next.head
   }
   return committed
