@@ -74,7 +74,7 @@ test.skipIf(kafka === null)(
     })
     const folded = () => [...taken.values()].reduce((sum, names) => sum + names.length, 0)
     try {
-      for (let round = 1; round <= 3; round++) {
+      for (let round = 1; round <= 2; round++) {
         const before = folded()
         const sending = opened.send(items)
         await until(() => folded() > before, 30_000)
