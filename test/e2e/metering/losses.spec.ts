@@ -27,7 +27,7 @@ beforeEach(async () => {
   }
   for (const buyer of buyers) await traffic.calls(buyer, 1) // the month's credit
   await Promise.all(roles)
-}, 60_000)
+}, 120_000)
 afterEach(async () => {
   await world?.withAdmin((admin) => admin.deleteTopics({ topics: [world.topic] })).catch(() => {})
   await world?.stop()
