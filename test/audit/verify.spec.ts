@@ -112,7 +112,7 @@ test('nothing is found in any history, metered in any way, whatever the tables h
   )
   // What was generated is worth its name.
   expect(Math.min(closed, records, behind)).toBeGreaterThan(10)
-})
+}, 120_000)
 
 test('metering that has sealed more than it has folded of the calls is no difference: a rebuild is at work', async () => {
   const { world } = await february()
