@@ -128,7 +128,7 @@ def _paper(content: np.ndarray, rng: Rng) -> np.ndarray:
     grey = content.mean(axis=2, keepdims=True)
     content = grey + (content - grey) * (rng.uniform(0.5, 1.1) if rng.random() < 0.9 else 0)
     low, high = rng.uniform(5, 60), rng.uniform(150, 245)
-    content = (low + content / 255 * (high - low)) * rng.uniform(0.9, 1.1, 3)
+    content = (low + content / 255 * (high - low)) * rng.uniform(0.9, 1.1, 3).astype(np.float32)
     rows, columns = content.shape[:2]
     if rng.random() < 0.4:
         y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
@@ -136,7 +136,7 @@ def _paper(content: np.ndarray, rng: Rng) -> np.ndarray:
         u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
         content += rng.uniform(5, 30) * (np.cos(2 * np.pi * u / pitch) * np.cos(2 * np.pi * v / pitch))[..., None]
     if rng.random() < 0.5:
-        content += rng.normal(0, rng.uniform(2, 8), (rows, columns, 1))
+        content += rng.standard_normal((rows, columns, 1), np.float32) * np.float32(rng.uniform(2, 8))
     if rng.random() < 0.4:
         content = cv2.GaussianBlur(content, (0, 0), rng.uniform(0.5, 2))
     return np.clip(content, 0, 255).astype(np.float32)

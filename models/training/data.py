@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from crops import Box
-from settings import DATA, FOLDS, FULL_FRAME, KIN, PORTRAIT, WORK
+from settings import BACKGROUND, DATA, FOLDS, FULL_FRAME, KIN, PORTRAIT, WORK
 
 SAME_FACE = 0.4  # intersection over union
 
@@ -33,6 +33,11 @@ class Picture:
     @property
     def source(self) -> str:
         return self.path.split("/")[2]
+
+    @property
+    def background(self) -> bool:
+        """In every training and never judged."""
+        return self.source in BACKGROUND and self.group == "train"
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -91,12 +96,15 @@ def frame_of(file: Path, box: Box) -> str:
 
 def folds(pictures: list[Picture]) -> dict[str, int]:
     """
-    Source → fold in which it is held out. Sources in both groups are one source, kin stay together. The largest sources
-    with whole frames of both classes are dealt out first, then the others to the smallest fold.
+    Source → fold in which it is held out (but for background pictures). Sources in both groups are one source, kin
+    stay together. The largest sources with whole frames of both classes are dealt out first, then the others to the
+    smallest fold.
     """
     kin = {name: names[0] for names in KIN for name in names}
     whole: dict[str, dict[str, int]] = {}
     for picture in pictures:
+        if picture.background:
+            continue
         key = ("live", "spoof")[picture.spoof] if picture.frame == "full" else "other"
         counts = whole.setdefault(kin.get(picture.source, picture.source), {"live": 0, "spoof": 0, "other": 0})
         counts[key] += 1
@@ -108,7 +116,7 @@ def folds(pictures: list[Picture]) -> dict[str, int]:
         smallest = min(range(FOLDS), key=lambda i: tuple(sizes[i]) if both else tuple(sizes[i][::-1]))
         fold[name] = smallest
         sizes[smallest] += (1 if both else 0, sum(whole[name].values()))
-    return {picture.source: fold[kin.get(picture.source, picture.source)] for picture in pictures}
+    return {p.source: fold[kin.get(p.source, p.source)] for p in pictures if not p.background}
 
 
 def _read(file: Path) -> dict:

@@ -44,7 +44,7 @@ def _judged_by(name: str, pictures: list[data.Picture]) -> np.ndarray:
     if not name.startswith("fold"):
         return np.array([i for i, p in enumerate(pictures) if p.group == "val"], int)
     fold, sources = int(name[4:].split("-")[0]), data.folds(pictures)
-    return np.array([i for i, p in enumerate(pictures) if sources[p.source] == fold], int)
+    return np.array([i for i, p in enumerate(pictures) if not p.background and sources[p.source] == fold], int)
 
 
 def _run(weights: Path, pictures: list[data.Picture], wanted: np.ndarray) -> np.ndarray:
@@ -60,8 +60,9 @@ def _run(weights: Path, pictures: list[data.Picture], wanted: np.ndarray) -> np.
             for name in INPUTS:
                 pixels = torch.from_numpy(inputs[name][some]).flatten(0, 1).permute(0, 3, 1, 2)
                 batch[name] = pixels.float().contiguous(memory_format=torch.channels_last)
-            fused, alone, imitated = network(batch)
-            out.append(torch.cat([fused[:, None], alone, imitated * 2], 1).unflatten(0, (len(some), 2)).numpy())
+            opinion = network(batch)
+            logits = torch.cat([opinion.fused[:, None], opinion.alone, opinion.imitated * 2], 1)
+            out.append(logits.unflatten(0, (len(some), 2)).numpy())
     return np.concatenate(out)
 
 

@@ -23,14 +23,17 @@ class Shipped(nn.Module):
         self.network, self.imitated = network, imitated
 
     def forward(self, *pixels: Tensor) -> Tensor:
-        fused, _, imitated = self.network(dict(zip(INPUTS, pixels, strict=True)))
-        spoof = combine(fused, imitated * 2, self.imitated)
+        opinion = self.network(dict(zip(INPUTS, pixels, strict=True)))
+        spoof = combine(opinion.fused, opinion.alone, opinion.imitated * 2, self.imitated)
         return torch.stack([-spoof / 2, spoof / 2], 1)
 
 
-def combine(fused, imitated, weight: float):
-    """The verdict's logit: trained on labels, and what the teachers would have said. Tensors or arrays."""
-    return (1 - weight) * fused + weight * imitated.mean(-1)
+def combine(fused, alone, imitated, weight: float):
+    """
+    The verdict's logit: what was trained on labels (all features together, and each trunk for itself), and what the
+    teachers would have said. Tensors or arrays.
+    """
+    return (1 - weight) * (fused + alone.mean(-1)) / 2 + weight * imitated.mean(-1)
 
 
 def export(weights: Path, imitated: float, target: Path) -> dict:

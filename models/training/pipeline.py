@@ -16,9 +16,10 @@ import numpy as np
 import card
 import data
 import evaluate
+import teachers
 import views
 from export import combine, export
-from settings import DATA, FOLDS, IMITATION, JOBS, ROOT, SEED, STEPS, TEACHERS, WORK
+from settings import BASE_STEPS, DATA, FOLDS, IMITATION, INPUTS, JOBS, ROOT, SEED, STEPS, TEACHERS, WORK
 
 MODEL = "own_liveness"
 # The imitated teachers' share of the shipped logit, chosen by the out-of-fold scores: see models/README.md.
@@ -39,6 +40,9 @@ def main() -> None:
     refuse_leftovers(pictures)
     views.prepare(pictures)
     evaluate.clean(pictures)
+    if any(picture.background for picture in pictures):
+        say("Training on the background sources, from which all others start")
+        run([("base", SEED)])
     say("Cross-validation and final training")
     seeds = [SEED, SEED + 1] if any(p.group == "val" for p in pictures) else []
     run([(f"fold{i}", SEED) for i in range(FOLDS)] + [("final", SEED)] + [("train", seed) for seed in seeds])
@@ -47,6 +51,7 @@ def main() -> None:
     threshold = choose_threshold(pictures, held_out[:, 1])
     figures = {
         "pictures": {"live": sum(not p.spoof for p in pictures), "spoof": sum(p.spoof for p in pictures)},
+        "background": sorted({p.source for p in pictures if p.background}),
         "folds": [sorted(s for s, fold in sources.items() if fold == i) for i in range(FOLDS)],
         "threshold": {"logit": threshold, "probability": float(1 / (1 + np.exp(-threshold)))},
         "heldOut": {
@@ -58,7 +63,8 @@ def main() -> None:
         # The shipped network has seen these pictures: to recognise the file by, not to judge it by.
         "shipped": validation(pictures, [f"final-{SEED}"], threshold) if seeds else None,
     }
-    logits = {p.path: {"yunet": float(a), "blazeface": float(b)} for p, (a, b) in zip(pictures, held_out, strict=True)}
+    judged = [(p, logits) for p, logits in zip(pictures, held_out, strict=True) if not p.background]
+    logits = {p.path: {"yunet": float(a), "blazeface": float(b)} for p, (a, b) in judged}
     (WORK / "out-of-fold.json").write_text(json.dumps(logits))
     entry = export(WORK / f"final-{SEED}.pt", imitated_share(), ROOT / "models" / f"{MODEL}.onnx")
     (HERE / "figures.json").write_text(json.dumps(rounded(figures), indent=1) + "\n")
@@ -70,7 +76,8 @@ def main() -> None:
 
 def refuse_leftovers(pictures: list[data.Picture]) -> None:
     """Views and networks of other settings or pictures would be taken for finished work."""
-    told = [(HERE / "settings.py").read_text(), STEPS, IMITATION, SEED, views.FILES, [p.path for p in pictures]]
+    settings = (HERE / "settings.py").read_text()
+    told = [settings, BASE_STEPS, STEPS, IMITATION, SEED, teachers.FILES, [p.path for p in pictures]]
     now = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     stamp = WORK / "stamp"
     if stamp.exists() and stamp.read_text() != now:
@@ -80,8 +87,9 @@ def refuse_leftovers(pictures: list[data.Picture]) -> None:
 
 def run(jobs: list[tuple[str, int]]) -> None:
     """Trainings, JOBS at a time, one thread each: two of one thread are done sooner than one after the other of two."""
-    waiting, running = [job for job in jobs if not (WORK / f"{job[0]}-{job[1]}.scores.npy").exists()], []
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    waiting, running = [job for job in jobs if not _done(*job)], []
+    # A single one may use them all.
+    env = {**os.environ, "OMP_NUM_THREADS": str(JOBS if len(jobs) == 1 else 1)}
     try:
         while waiting or running:
             while waiting and len(running) < JOBS:
@@ -97,6 +105,10 @@ def run(jobs: list[tuple[str, int]]) -> None:
             process.terminate()
 
 
+def _done(name: str, seed: int) -> bool:
+    return (WORK / f"{name}-{seed}.{'pt' if name == 'base' else 'scores.npy'}").exists()
+
+
 def out_of_fold(pictures: list[data.Picture], seed: int = SEED) -> np.ndarray:
     """Logits (pictures × boxes) of every picture by the network that never saw its source."""
     logits = np.full((len(pictures), 2), np.nan)
@@ -108,12 +120,13 @@ def out_of_fold(pictures: list[data.Picture], seed: int = SEED) -> np.ndarray:
 
 
 def shipped(scores: np.ndarray) -> np.ndarray:
-    return combine(scores[..., 0], scores[..., -len(views.TEACHER_INPUTS) :], imitated_share())
+    fused, alone, imitated = np.split(scores, [1, 1 + len(INPUTS)], axis=-1)
+    return combine(fused[..., 0], alone, imitated, imitated_share())
 
 
 def imitated_share() -> float:
     """Without teachers nothing was imitated."""
-    return IMITATED_SHARE if views.FILES and IMITATION else 0.0
+    return IMITATED_SHARE if teachers.FILES and IMITATION else 0.0
 
 
 def choose_threshold(pictures: list[data.Picture], logits: np.ndarray) -> float:
@@ -123,7 +136,7 @@ def choose_threshold(pictures: list[data.Picture], logits: np.ndarray) -> float:
     """
     groups: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
     for picture, logit in zip(pictures, logits, strict=True):
-        if picture.frame == "full":
+        if picture.frame == "full" and not np.isnan(logit):
             groups[picture.spoof].setdefault(picture.source, []).append(logit)
     live, spoof = ([np.array(g) for g in groups[kind].values() if len(g) >= evaluate.ENOUGH] for kind in (False, True))
     candidates = np.linspace(-4, 4, 801)

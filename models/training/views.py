@@ -1,4 +1,7 @@
-"""Augmented views of every picture with the teachers' opinions, made once and kept on disk as raw arrays."""
+"""
+Augmented views of every picture with what the teachers say of them, made once and kept on disk as raw arrays. Light and
+colour vary here and not in training, so that the network imitates what the teachers said of the very same pixels.
+"""
 
 import json
 from dataclasses import dataclass
@@ -7,25 +10,28 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 import data
+import teachers
 from attacks import attack
-from augment import vary
+from augment import jitter, shade, vary
 from crops import crops
 from settings import (
     ATTACKS_PER_LIVE,
+    BACKGROUND_VIEWS,
+    EMBEDDING,
     INPUTS,
     JOBS,
     MAX_VIEWS,
     MIN_VIEWS,
     SEED,
     TEACHER_INPUTS,
-    TEACHERS,
     VIEWS_PER_GROUP,
     WORK,
 )
 
-FILES = [file for file in TEACHER_INPUTS if (TEACHERS / file).exists()]
+BOXES_PER_PICTURE = 2  # a picture is varied once and cut twice; both counts of the plan are multiples of it
 
 
 @dataclass
@@ -34,6 +40,8 @@ class Views:
     picture: np.ndarray  # index into the list of pictures
     kind: np.ndarray  # 0 live, 1 spoof, 2 synthetic attack
     teachers: np.ndarray  # views × teachers: spoof logit, NaN where there is none
+    embeddings: np.ndarray  # views × teachers × values, float16; mapped
+    maps: np.ndarray  # views × teachers × channels × side × side, float16; mapped
 
 
 def prepare(pictures: list[data.Picture]) -> Views:
@@ -44,7 +52,9 @@ def prepare(pictures: list[data.Picture]) -> Views:
     chunks = [plan[i : i + 32] for i in range(0, len(plan), 32)]
     total = sum(count + attacks for _, count, attacks in plan)
     missing = [i for i in range(len(chunks)) if not (folder / f"{i}.npz").exists()]
-    if missing and not (folder / "ready.json").exists():
+    if (folder / "ready.json").exists():
+        missing = []
+    if missing:
         with get_context("fork").Pool(JOBS, initializer=_start, initargs=(pictures,)) as pool:
             for done, _ in enumerate(pool.imap_unordered(_make, [(folder, i, chunks[i]) for i in missing]), 1):
                 if done % 5 == 0 or done == len(missing):
@@ -59,27 +69,24 @@ def _plan(pictures: list[data.Picture]) -> list[tuple[int, int, int]]:
         groups[picture.source, picture.spoof] = groups.get((picture.source, picture.spoof), 0) + 1
     plan = []
     for i, picture in enumerate(pictures):
-        wanted = round(VIEWS_PER_GROUP / groups[picture.source, picture.spoof])
-        attacks = ATTACKS_PER_LIVE if not picture.spoof and picture.frame != "crop" else 0
-        plan.append((i, min(MAX_VIEWS, max(MIN_VIEWS, wanted)), attacks))
+        wanted = 2 * round(VIEWS_PER_GROUP / groups[picture.source, picture.spoof] / 2)
+        wanted = BACKGROUND_VIEWS if picture.background else min(MAX_VIEWS, max(MIN_VIEWS, wanted))
+        plan.append((i, wanted, ATTACKS_PER_LIVE if not picture.spoof and picture.frame != "crop" else 0))
     return plan
 
 
 def _start(pictures: list[data.Picture]) -> None:
     global _pictures, _teachers, _scenes
-    import onnxruntime
-
     cv2.setNumThreads(1)
-    _pictures = pictures
+    torch.set_num_threads(1)
+    _pictures, _teachers = pictures, teachers.load()
     fold = data.folds(pictures)
-    # Backgrounds come from live whole frames of the same fold: what is held out is then held out whole.
-    _scenes = [[p for p in pictures if not p.spoof and p.frame == "full" and fold[p.source] == fold[q]] for q in fold]
-    _scenes = dict(zip(fold, _scenes, strict=True))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    _teachers = [
-        onnxruntime.InferenceSession(TEACHERS / file, options, providers=["CPUExecutionProvider"]) for file in FILES
-    ]
+    # Other scenes come from live whole frames of the same fold: what is held out is then held out whole.
+    _scenes = {}
+    for picture in pictures:
+        if not picture.spoof and picture.frame == "full":
+            _scenes.setdefault(None if picture.background else fold[picture.source], []).append(picture)
+    _scenes = [_scenes.get(None if p.background else fold[p.source], [p]) for p in pictures]
 
 
 def _make(job: tuple[Path, int, list[tuple[int, int, int]]]) -> None:
@@ -87,59 +94,67 @@ def _make(job: tuple[Path, int, list[tuple[int, int, int]]]) -> None:
     rng = np.random.default_rng([SEED, number])
     rows: list[tuple[int, int, dict[str, np.ndarray]]] = []
     for index, views, attacks in chunk:
-        picture = _pictures[index]
-        scenes = _scenes[picture.source]
-        for n in range(views + attacks):
-            other = scenes[rng.integers(len(scenes))] if scenes else picture
+        picture, scenes = _pictures[index], _scenes[index]
+        for n in range(0, views + attacks, BOXES_PER_PICTURE):
+            other = scenes[rng.integers(len(scenes))]
             pixels, box = picture.pixels, picture.boxes[rng.integers(len(picture.boxes))]
-            kind = int(picture.spoof)
-            if n >= views:
+            kind = 2 if n >= views else int(picture.spoof)
+            if kind == 2:
                 pixels, box, _ = attack((pixels, box), (other.pixels, other.boxes[0]), rng)
-                kind = 2
             pixels, box = vary(pixels, box, other.pixels, rng)
-            rows.append((index, kind, crops(pixels, box)))
+            for _ in range(BOXES_PER_PICTURE):
+                rows.append((index, kind, shade(crops(pixels, jitter(box, rng)), rng)))
+            other.__dict__.pop("pixels", None)
         picture.__dict__.pop("pixels", None)
     inputs = {name: np.stack([row[2][name] for row in rows]) for name in INPUTS}
     kinds = np.array([row[1] for row in rows], np.int8)
-    saved = {"picture": np.array([row[0] for row in rows], np.int32), "kind": kinds, "teachers": _opinions(inputs)}
+    saved = {"picture": np.array([row[0] for row in rows], np.int32), "kind": kinds, **opinions(inputs, _teachers)}
     scratch = folder / f"{number}.partial.npz"
     np.savez(scratch, **saved, **inputs)
     scratch.rename(folder / f"{number}.npz")
 
 
-def _opinions(inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """The teachers' spoof logits; NaN without teachers."""
+def opinions(inputs: dict[str, np.ndarray], them: dict[str, teachers.Teacher]) -> dict[str, np.ndarray]:
+    """What the teachers say: spoof logits, embeddings and maps; NaN without teachers."""
     count = len(next(iter(inputs.values())))
-    logits = np.full((count, len(TEACHER_INPUTS)), np.nan, np.float32)
-    for session, file in zip(_teachers, FILES, strict=True):
-        seen = inputs[TEACHER_INPUTS[file]][..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
-        for i in range(0, count, 4):  # small batches stay in the cache
-            out = session.run(["logits"], {"input": np.ascontiguousarray(seen[i : i + 4])})[0]
-            spoof = np.logaddexp(out[:, 0], out[:, 2]) - out[:, 1]
-            logits[i : i + 4, list(TEACHER_INPUTS).index(file)] = spoof
-    return logits
+    out = {
+        "teachers": np.full((count, len(TEACHER_INPUTS)), np.nan, np.float32),
+        "embeddings": np.zeros((count, len(TEACHER_INPUTS), EMBEDDING), np.float16),
+        "maps": np.zeros((count, len(TEACHER_INPUTS), *teachers.MAP), np.float16),
+    }
+    for i, (file, name) in enumerate(TEACHER_INPUTS.items()):
+        if file in them:
+            out["teachers"][:, i], out["embeddings"][:, i], out["maps"][:, i] = them[file](inputs[name])
+    return out
 
 
 def _open(folder: Path, chunks: int, total: int) -> Views:
-    """The chunks, put together once into one raw file per input that can be mapped."""
+    """The chunks, put together once into one raw file per array that can be mapped."""
     ready = folder / "ready.json"
+    mapped = [*INPUTS, "embeddings", "maps"]
     if not ready.exists():
-        parts = {name: [] for name in ("picture", "kind", "teachers")}
-        shapes = {name: (total, size, size, 3) for name, (_, size) in INPUTS.items()}
-        mapped = {n: np.lib.format.open_memmap(folder / f"{n}.npy", "w+", np.uint8, s) for n, s in shapes.items()}
+        small: dict[str, list[np.ndarray]] = {name: [] for name in ("picture", "kind", "teachers")}
+        large: dict[str, np.ndarray] = {}
         at = 0
         for i in range(chunks):
             with np.load(folder / f"{i}.npz") as chunk:
                 count = len(chunk["kind"])
-                for name, array in mapped.items():
-                    array[at : at + count] = chunk[name]
-                for name, values in parts.items():
-                    values.append(chunk[name])
+                for name in mapped:
+                    values = chunk[name]
+                    if i == 0:
+                        shape = (total, *values.shape[1:])
+                        large[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", values.dtype, shape)
+                    large[name][at : at + count] = values
+                for name, parts in small.items():
+                    parts.append(chunk[name])
                 at += count
-        for array in mapped.values():
+        for array in large.values():
             array.flush()
-        np.savez(folder / "about.npz", **{name: np.concatenate(values) for name, values in parts.items()})
+        np.savez(folder / "about.npz", **{name: np.concatenate(parts) for name, parts in small.items()})
         ready.write_text(json.dumps({"views": total}))
+        for i in range(chunks):
+            (folder / f"{i}.npz").unlink()
     about = np.load(folder / "about.npz")
-    inputs = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in INPUTS}
-    return Views(inputs, about["picture"], about["kind"], about["teachers"])
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in mapped}
+    inputs = {name: arrays[name] for name in INPUTS}
+    return Views(inputs, about["picture"], about["kind"], about["teachers"], arrays["embeddings"], arrays["maps"])
