@@ -81,15 +81,22 @@ def mean_auc(groups: dict[str, tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def rates(groups: dict, threshold: float) -> tuple[float, float]:
-    """Means over sources of APCER and BPCER."""
-    apcer = [(spoof < threshold).mean() for _, spoof in groups.values() if len(spoof) >= ENOUGH]
-    bpcer = [(live >= threshold).mean() for live, _ in groups.values() if len(live) >= ENOUGH]
-    return float(np.mean(apcer or np.nan)), float(np.mean(bpcer or np.nan))
+    """Means over sources of APCER and BPCER at a threshold."""
+    apcer, bpcer = _curves(groups, np.array([threshold]))
+    return float(apcer[0]), float(bpcer[0])
 
 
 def fit(groups: dict) -> float:
     """Where the two means meet."""
-    return float(min(CANDIDATES, key=lambda t: max(rates(groups, t))))
+    return float(CANDIDATES[np.argmin(np.maximum(*_curves(groups, CANDIDATES)))])
+
+
+def _curves(groups: dict, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over sources of APCER and BPCER at every threshold; NaN without a source of the kind."""
+    apcer = [np.searchsorted(np.sort(s), thresholds) / len(s) for _, s in groups.values() if len(s) >= ENOUGH]
+    bpcer = [1 - np.searchsorted(np.sort(x), thresholds) / len(x) for x, _ in groups.values() if len(x) >= ENOUGH]
+    nothing = np.full((1, len(thresholds)), np.nan)
+    return np.mean(apcer or nothing, axis=0), np.mean(bpcer or nothing, axis=0)
 
 
 def left_out(groups: dict) -> tuple[float, float]:

@@ -169,17 +169,25 @@ def validation(pictures: list[data.Picture], names: list[str], threshold: float)
 
 
 def enter(entry: dict, operating_point: float) -> None:
-    """The classifier and the operating point of set `own` in the manifest."""
+    """The classifier's file and the operating point of set `own` in the manifest; its layout stays where it can."""
     path = ROOT / "models/manifest.json"
-    manifest = json.loads(path.read_text())
+    text = path.read_text()
+    manifest = json.loads(text)
+    known, own = manifest["models"].get(MODEL, {}), manifest["sets"].get("own")
+    calibration = [[0, 0], [round(operating_point, 4), 0.15], [1, 1]]
+    for old, new in [(known.get(key), entry[key]) for key in ("sha256", "bytes")]:
+        text = text.replace(json.dumps(old), json.dumps(new))
+    if own:
+        at = text.index('"own": {', text.index('"sets": {'))
+        text = text[:at] + text[at:].replace(json.dumps(own["calibration"]), json.dumps(calibration), 1)
+        own |= {"classifiers": [MODEL], "calibration": calibration}
     described = "Trained here from random initialisation on the face with its surroundings at two scales"
     head = {key: entry.pop(key) for key in ("kind", "file", "sha256", "bytes")}
     origin = {"description": described, "upstream": {"training": "models/training"}, "licence": "see models/README.md"}
     manifest["models"][MODEL] = {**head, **origin, **entry}
-    if "own" in manifest["sets"]:
-        manifest["sets"]["own"]["classifiers"] = [MODEL]
-        manifest["sets"]["own"]["calibration"] = [[0, 0], [round(operating_point, 4), 0.15], [1, 1]]
-    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    if json.loads(text) != manifest:
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text)
 
 
 def rounded(value):
