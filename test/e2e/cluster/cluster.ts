@@ -23,6 +23,7 @@ import { registration } from '../../support/given.ts'
 import { call } from '../../support/load.ts'
 import { ownerOfPort } from '../../support/processes.ts'
 import { freePort, liveness } from '../../support/product.ts'
+import { startProxy } from '../../support/proxy.ts'
 import { startAws } from '../metering/processes.ts'
 import { launchMember, type Member, startBalancer, untilStarted } from './members.ts'
 import { startOwnEventStore, startOwnKafka, startOwnPostgres } from './servers.ts'
@@ -49,6 +50,8 @@ export async function startCluster(workers: Readonly<Record<string, string>>, cl
   const [postgres, broker, aws] = await Promise.all([startOwnPostgres(), startOwnKafka(), startAws()])
   const databaseUrl = await ensureDatabase(postgres.url, 'liveness')
   const eventStore = await startOwnEventStore(await ensureDatabase(postgres.url, 'eventstore'))
+  // Between the event store and every process of the product; the tests' own connection goes beside it.
+  const network = await startProxy(Number(new URL(eventStore.url).port))
   await aws.tell('clock', { now: new Date(now()).toISOString() })
   await aws.tell('products', { productCode: 'product', dimensions: [overage] })
   const pool = connect(databaseUrl, { applicationName: 'test' })
@@ -62,7 +65,7 @@ export async function startCluster(workers: Readonly<Record<string, string>>, cl
   })
   const env = {
     DATABASE_URL: databaseUrl,
-    EVENTSTORE_URL: eventStore.url,
+    EVENTSTORE_URL: `esdb://127.0.0.1:${network.port}?tls=false`,
     KAFKA_BROKERS: broker.kafka.brokers.join(','),
     SECRETS_KEY: randomBytes(32).toString('base64'),
     AUDIT_SIGNING_KEY: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
@@ -104,6 +107,7 @@ export async function startCluster(workers: Readonly<Record<string, string>>, cl
 
   const cluster = {
     servers: { eventStore, postgres, kafka: broker },
+    network,
     aws,
     pool,
     store,
@@ -272,7 +276,7 @@ export async function startCluster(workers: Readonly<Record<string, string>>, cl
     async stop(): Promise<void> {
       for (const { thaw } of Object.values(cluster.servers)) thaw()
       await Promise.all([...members.values()].map((member) => member.end('SIGKILL')))
-      await balancer.stop()
+      await Promise.all([balancer.stop(), network.stop()])
       await Promise.all([store.close(), pool.end().catch(() => {}), aws.stop()])
       await Promise.all([eventStore.stop(), broker.kafka.stop()])
       await postgres.remove()

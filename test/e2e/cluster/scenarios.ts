@@ -61,6 +61,39 @@ export async function instancesFail(cluster: Cluster, image: Uint8Array, frozenM
   )
 }
 
+/** kill −9 of each server in mid-load. */
+export async function serversCrash(cluster: Cluster, image: Uint8Array, say: Say): Promise<void> {
+  const buyer = await cluster.register({ monthlyLimit: 20 })
+  const load = startLoad([cluster.url], buyer.primary, image, 6)
+  for (const server of Object.values(cluster.servers)) {
+    await served(load, 10)
+    await server.crash()
+  }
+  await served(load, 20)
+  const names = Object.values(cluster.servers).map(({ name }) => name)
+  say(`kill −9 of ${names.join(', ')}: ${words(await expectAgreement(cluster, buyer, load))}`)
+}
+
+/** The way to the event store swallows answers and breaks connections; an instance is killed with attempts in doubt. */
+export async function networkFails(cluster: Cluster, image: Uint8Array, say: Say): Promise<void> {
+  const { network } = cluster
+  const buyer = await cluster.register({ monthlyLimit: 20 })
+  const load = startLoad([cluster.url], buyer.primary, image, 6)
+  await served(load, 10)
+  network.swallowAnswers()
+  await until('somebody is told 503', async () => load.notes.some(({ status }) => status === 503))
+  await cluster.member('api-1').end('SIGKILL')
+  network.pass()
+  await cluster.start('api-1')
+  await served(load, 10)
+  for (let cuts = 0; cuts < 10; cuts++) {
+    network.cut()
+    await pause(150)
+  }
+  await served(load, 10)
+  say(`a network that swallows answers and breaks: ${words(await expectAgreement(cluster, buyer, load))}`)
+}
+
 export const words = (found: object): string => JSON.stringify(found)
 
 /** What was done to a server, and what its clients saw meanwhile. */

@@ -18,6 +18,8 @@ export interface Outage {
   /** Ends its process; data stay. */
   stop(): Promise<void>
   start(): Promise<void>
+  /** kill −9 of all of its processes; it comes back at once. */
+  crash(): Promise<void>
 }
 
 export interface OwnPostgres extends Outage {
@@ -53,6 +55,11 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
     },
     stop: () => halt(server),
     start,
+    async crash() {
+      for (const pid of [server.pid, ...childrenOf(server.pid)]) signal(pid, 'SIGKILL')
+      await server.ended
+      await start()
+    },
     async remove() {
       await halt(server)
       await rm(folder, { recursive: true, force: true })
@@ -73,6 +80,9 @@ export async function startOwnEventStore(databaseUrl: string): Promise<Outage & 
     async start() {
       server = await startEmbeddedEventStore({ databaseUrl, port })
     },
+    async crash() {
+      signal(server.pid, 'SIGKILL') // whoever started it watches it, and starts it again
+    },
   }
 }
 
@@ -85,5 +95,9 @@ export async function startOwnKafka(): Promise<Outage & { readonly kafka: Kafka 
     thaw: () => signal(kafka.pid(), 'SIGCONT'),
     stop: () => kafka.kill('SIGTERM'),
     start: () => kafka.restart(),
+    async crash() {
+      await kafka.kill('SIGKILL')
+      await kafka.restart()
+    },
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The whole proof, three quarters of an hour: `npm run soak:instances [-- month concurrency instances leaders event-store postgres kafka endings race]`.
+ * The whole proof, three quarters of an hour: `npm run soak:instances [-- SCENARIO…]`.
  * Freezes last 30 s and outages a minute; `liveness audit verify` judges after each.
- * A scenario is picked by the beginning of its name: `leaders`, `leaders-relay`.
+ * A scenario is picked by the beginning of its name: `leaders` for all four, `leaders-relay`.
  */
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -18,10 +18,12 @@ import {
   instancesFail,
   leaderRoles,
   leadersFreeze,
+  networkFails,
   type Say,
   sentence,
   served,
   serverIsAway,
+  serversCrash,
   untilQuiet,
   words,
 } from './scenarios.ts'
@@ -52,6 +54,8 @@ const { eventStore, postgres, kafka } = cluster.servers
 const scenarios: Record<string, () => Promise<void>> = {
   month: () => month(cluster, image, say),
   concurrency: () => concurrency(cluster, image, say),
+  network: () => networkFails(cluster, image, say),
+  crashes: () => serversCrash(cluster, image, say),
   instances: () => instancesFail(cluster, image, frozenMs, say),
   ...Object.fromEntries(leaderRoles.map((role) => [`leaders-${role}`, () => leaderSleeps(role)])),
   'event-store': () => outages(eventStore),
@@ -99,6 +103,7 @@ async function leaderSleeps(role: (typeof leaderRoles)[number]): Promise<void> {
 
 /** The servers run and every process is there, whatever a scenario that failed left behind. */
 async function restore(): Promise<void> {
+  cluster.network.pass()
   for (const server of Object.values(cluster.servers)) server.thaw()
   for (const [name, member] of cluster.members) {
     member.thaw()
