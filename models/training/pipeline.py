@@ -71,7 +71,7 @@ def main() -> None:
     card.write(rounded(figures))
     enter(entry, figures["threshold"]["probability"])
     say(f"models/{MODEL}.onnx, models/manifest.json, models/README.md and models/training/figures.json are written")
-    say("Other sets that count this classifier need their operating point measured again: docs/evaluation.md")
+    say("Sets that count this classifier among others need their operating point measured again: operating_point.py")
 
 
 def refuse_leftovers(pictures: list[data.Picture]) -> None:
