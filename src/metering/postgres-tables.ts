@@ -27,7 +27,7 @@ export function postgresTables(pool: pg.Pool): MeteringTables {
       const found = await pool.query<{ customer_id: string; year_month: string }>(toClose, [graceMs])
       return found.rows.map((row) => ({ customerId: row.customer_id, yearMonth: row.year_month }))
     },
-    meteredCustomers: () => customerIds(pool, metered, []),
+    meteredCustomers: (partitions) => customerIds(pool, metered, [partitions]),
     async partitions() {
       const found = await pool.query<rows.PartitionColumns>(
         `select ${rows.partitionColumns} from metering.partitions order by partition`,
@@ -213,4 +213,5 @@ const toClose = `select m.customer_id, m.year_month from metering.open_months m
   order by m.customer_id, m.year_month`
 
 const metered = `select customer_id from metering.customers
-  where licence ->> 'kind' <> 'none' and ended_licence is distinct from licence_id order by customer_id`
+  where partition = any($1) and licence ->> 'kind' <> 'none' and ended_licence is distinct from licence_id
+  order by customer_id`

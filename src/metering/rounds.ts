@@ -2,7 +2,6 @@
 import type { AlarmName } from '../alarms.ts'
 import type { Doubts } from '../commands/doubts.ts'
 import type { MeteringEvent } from '../events/metering.ts'
-import { partitionOf } from '../relay/feed.ts'
 import { type Alarms, tellOf } from './alarms.ts'
 import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
 import { closesAt, decideClose } from './close.ts'
@@ -59,7 +58,7 @@ export function createRounds(deps: RoundDeps): Rounds {
     const partitions = await tables.partitions()
     const toSeal = new Set(await tables.customersToSeal(rules.graceMs))
     const news = rules.heartbeat ? newlyJudged(partitions, now()) : new Map<number, string>()
-    if (news.size > 0) for (const id of await tables.meteredCustomers()) if (news.has(partitionOf(id))) toSeal.add(id)
+    if (news.size > 0) for (const id of await tables.meteredCustomers([...news.keys()])) toSeal.add(id)
     const toAdjust = await tables.customersToAdjust()
     const ended = new Map(endings?.standing())
 

@@ -119,8 +119,8 @@ export interface MeteringTables {
   recordsToSend(limit: number, after?: SendCursor): Promise<MeteringRecord[]>
   /** Customers and months that are not closed, whose month's end + grace is judged, with nothing open. */
   monthsToClose(graceMs: number): Promise<{ customerId: string; yearMonth: string }[]>
-  /** Customers whose licence is metered and runs; for heartbeats. */
-  meteredCustomers(): Promise<string[]>
+  /** Customers of those partitions whose licence is metered and runs; for heartbeats. */
+  meteredCustomers(partitions: readonly number[]): Promise<string[]>
   partitions(): Promise<PartitionRow[]>
 }
 

@@ -115,7 +115,7 @@ describe('errors are one sentence on stderr, and the exit code says so', () => {
     [{ ROLES: 'api,relay' }, 'ROLES names relay, which needs KAFKA_BROKERS'],
     [{ METERING_WINDOW_HOURS: '1' }, 'METERING_WINDOW_HOURS must be'],
     [{ DATABASE_URL: 'postgres://127.0.0.1:1/none' }, 'must be set when DATABASE_URL is'],
-    [{ MODEL_SET: 'none' }, 'There is no model set "none"'],
+    [{ MODEL_SET: 'none' }, 'MODEL_SET must be one of own, ensemble, but is "none"'],
     [{ MODELS_DIR: folder, MODEL_SET: 'ensemble' }, 'is missing. Looked in'],
   ])(
     'start with %j refuses',
@@ -128,7 +128,12 @@ describe('errors are one sentence on stderr, and the exit code says so', () => {
   )
 
   test('every command explains itself', async () => {
+    const all = await liveness(env, '--help')
     for (const name of ['start', 'demo', 'customer', 'key', 'usage', 'events', 'projections', 'models', 'config']) {
+      expect(all).toMatch(new RegExp(`^  ${name}\\b.* {2}\\w`, 'm'))
+    }
+    // One alone is loaded when it is called.
+    for (const name of ['customer', 'restore']) {
       expect(await liveness(env, name, '--help')).toContain(`liveness ${name}`)
     }
   })

@@ -9,6 +9,7 @@ import {
   type MeteringTransaction,
   type PartitionRow,
 } from '../../src/metering/tables.ts'
+import { partitionCount } from '../../src/relay/feed.ts'
 import { adjustment, closedMonth, customer, id, open, sealed } from './table-rows.ts'
 
 const grace = 600_000
@@ -286,7 +287,11 @@ export function meteringTablesContract(fresh: () => Promise<MeteringTables>): vo
         customer(id(4), { ended: { licence: 'arn:aws:0', at } }),
       ],
     })
-    expect(await tables.meteredCustomers()).toEqual([id(1), id(4)])
+    const all = Array.from({ length: partitionCount }, (_, index) => index)
+    expect(await tables.meteredCustomers(all)).toEqual([id(1), id(4)])
+    const { partition: another } = customer(id(4))
+    expect(another).not.toBe(partition)
+    expect(await tables.meteredCustomers([another])).toEqual([id(4)])
   })
 
   test('the direct feed moves only from where its writer left it', async () => {

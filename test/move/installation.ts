@@ -88,7 +88,9 @@ export async function today() {
   const { player } = world
   const detect = (minutes: number) =>
     player.play([{ customer: 0, minutes, action: { kind: 'detect', key: undefined } }])
-  const gapMinutes = Math.floor((Date.now() - 4 * 3_600_000 - Date.parse(player.now)) / 60_000)
+  // From five minutes past an hour on, so that neither group of calls lies across an hour's end.
+  const begin = Math.floor(Date.now() / 3_600_000 - 4) * 3_600_000 + 5 * 60_000
+  const gapMinutes = Math.ceil((begin - Date.parse(player.now)) / 60_000)
   for (let i = 0; i < 6; i++) await detect(i === 0 ? gapMinutes : 1)
   await world.meter({ hours: 1.25 })
   for (let i = 0; i < 3; i++) await detect(i === 0 ? 90 : 1)

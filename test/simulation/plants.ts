@@ -5,7 +5,7 @@
 import type { BatchMeterUsage } from '../../src/marketplace/batch-meter-usage.ts'
 import { hourOf } from '../../src/metering/rules.ts'
 import type { MeteringTables } from '../../src/metering/tables.ts'
-import { customerOf, type Fed } from '../../src/relay/feed.ts'
+import { customerOf, type Fed, partitionCount } from '../../src/relay/feed.ts'
 
 export type Plant =
   /** The consumer folds whatever comes, whether it is the next revision or was folded before. */
@@ -42,7 +42,7 @@ export function withoutHeadCheck(tables: MeteringTables, fed: readonly Fed[]): M
 export const judgedByTheClock = (tables: MeteringTables, now: () => string): MeteringTables => ({
   ...tables,
   partitions: async () => (await tables.partitions()).map((row) => ({ ...row, judgedThrough: now() })),
-  customersToSeal: () => tables.meteredCustomers(),
+  customersToSeal: () => tables.meteredCustomers(Array.from({ length: partitionCount }, (_, i) => i)),
 })
 
 /** The call to AWS: what was sent before bears the hour that runs now. */

@@ -44,7 +44,7 @@ export function tablesOf(process: SimProcess, tables: MeteringTables): MeteringT
     customersToAdjust: () => process.io(() => tables.customersToAdjust()),
     recordsToSend: (limit, after) => process.io(() => tables.recordsToSend(limit, after)),
     monthsToClose: (graceMs) => process.io(() => tables.monthsToClose(graceMs)),
-    meteredCustomers: () => process.io(() => tables.meteredCustomers()),
+    meteredCustomers: (partitions) => process.io(() => tables.meteredCustomers(partitions)),
     partitions: () => process.io(() => tables.partitions()),
   }
 }

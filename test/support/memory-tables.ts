@@ -116,10 +116,11 @@ export function memoryTables(): MemoryTables {
           .map((yearMonth) => ({ customerId, yearMonth })),
       )
     },
-    async meteredCustomers() {
+    async meteredCustomers(partitions) {
       return sorted(committed.customers)
         .filter(
-          ({ state: { licence, ended } }) => licence.kind !== 'none' && ended?.licence !== licenceIdentity(licence),
+          ({ partition, state: { licence, ended } }) =>
+            partitions.includes(partition) && licence.kind !== 'none' && ended?.licence !== licenceIdentity(licence),
         )
         .map(({ customerId }) => customerId)
     },
