@@ -5,7 +5,7 @@ export default defineConfig({
     include: ['test/**/*.spec.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     // On two cores: many of the files wait for servers, brokers and browsers more than they compute.
-    maxWorkers: 4,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

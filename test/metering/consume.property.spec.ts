@@ -121,7 +121,7 @@ test('however it was fed, sealed and closed, empty tables become the same rows',
         seen.lost += told('metering_tail_lost')
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 80 },
   )
   // The histories did reach what this is about.
   for (const [what, times] of Object.entries(seen)) expect.soft(times, what).toBeGreaterThan(0)

@@ -25,7 +25,7 @@ const proxy: TcpProxy = await startProxy(proxiedPort)
 const proxied = { port: proxiedPort, proxyPort: proxy.port }
 const kafka: Kafka | null = await kafkaForTests('the relay under faults', 'restarts', { proxied })
 const clock = { now: () => new Date().toISOString() }
-const wanted = Number(process.env.RELAY_EVENTS ?? 3_000)
+const wanted = Number(process.env.RELAY_EVENTS ?? 1_500)
 
 let server: EmbeddedEventStore
 let store: EventStore
