@@ -13,6 +13,7 @@ import { ensureReadModels, liveGeneration } from '../src/projections/generations
 import { project } from '../src/projections/project.ts'
 import { emptyFeed, type FeedItem, fedPrefixes, feed } from '../src/relay/feed.ts'
 import { appendTick } from '../src/relay/ticks.ts'
+import { rules as usual } from '../test/metering/books.ts'
 import { createCustomerLog } from '../test/support/customer-log.ts'
 import { memoryDoubts } from '../test/support/doubts.ts'
 import { memoryTables } from '../test/support/memory-tables.ts'
@@ -27,15 +28,7 @@ const HOURS = 6
 const HOUR_MS = 3_600_000
 const MAX_BATCH = 2_000
 
-const rules: MeteringRules = {
-  graceMs: 600_000,
-  windowHours: 24,
-  monthCloseHour: 6,
-  carryForward: true,
-  heartbeat: false,
-  submit: false,
-  region: 'us-east-1',
-}
+const rules: MeteringRules = { ...usual, submit: false }
 const onAlarm = (_: string, message: string) => console.error(message)
 const { signal } = new AbortController()
 

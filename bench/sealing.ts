@@ -12,17 +12,15 @@ import { createSubmitter } from '../src/metering/submit.ts'
 import type { DirectFeedRow } from '../src/metering/tables.ts'
 import { fedPrefixes } from '../src/relay/feed.ts'
 import { appendTick } from '../src/relay/ticks.ts'
+import { rules as usual } from '../test/metering/books.ts'
 import { createCustomerLog } from '../test/support/customer-log.ts'
 import { memoryDoubts } from '../test/support/doubts.ts'
 import { type Figure, startStack } from './stack.ts'
 
 const CUSTOMERS = Number(process.env.BENCH_CUSTOMERS ?? 500)
 const HOURS = 3
-const graceMs = 600_000
-const rules: MeteringRules = {
-  ...{ graceMs, windowHours: 24, monthCloseHour: 6, carryForward: true, heartbeat: true, submit: true },
-  region: 'us-east-1',
-}
+const rules: MeteringRules = { ...usual, heartbeat: true }
+const { graceMs } = rules
 
 export async function benchSealing(): Promise<Figure[]> {
   const stack = await startStack()

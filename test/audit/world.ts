@@ -12,24 +12,14 @@ import { consumeBatch } from '../../src/metering/consume.ts'
 import { giveUp, isPastDeadline } from '../../src/metering/give-up.ts'
 import { decideForIn } from '../../src/metering/metering-log.ts'
 import { createRounds } from '../../src/metering/rounds.ts'
-import type { MeteringRules } from '../../src/metering/rules.ts'
 import { emptyFeed, fedPrefixes, feedAll } from '../../src/relay/feed.ts'
 import { appendTick } from '../../src/relay/ticks.ts'
+import { rules } from '../metering/books.ts'
 import { memoryDoubts } from '../support/doubts.ts'
 import { uuid } from '../support/given.ts'
 import { createPlayer } from '../support/histories.ts'
 import { createMemoryStore, type MemoryStore } from '../support/memory-store.ts'
 import { memoryTables } from '../support/memory-tables.ts'
-
-const rules: MeteringRules = {
-  graceMs: 600_000,
-  windowHours: 24,
-  monthCloseHour: 6,
-  carryForward: true,
-  heartbeat: false,
-  submit: true,
-  region: 'us-east-1',
-}
 
 export type World = ReturnType<typeof createWorld>
 
