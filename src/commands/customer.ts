@@ -189,11 +189,11 @@ function decideInMonth(state: CustomerState, command: InMonth, at: string): Deci
 
 /**
  * AWS bills an hour twice that is reported by product code and by licence. So between the two a customer moves at the
- * start of an hour: of the next one, unless this one begins at this very instant. Null where both are of one kind.
+ * start of the next hour, even where this one begins at this very instant: it may have calls already. Null where both
+ * are of one kind.
  */
 function moves({ customerId, licence: before, moving }: CustomerState, licence: Licence, reason: string, at: string) {
   if (before.kind === 'none' || licence.kind === 'none' || before.kind === licence.kind) return null
-  if (at.slice(14) === '00:00.000Z') return null
   if (isDeepStrictEqual(moving?.licence, licence)) return []
   const effectiveAt = nextHour(at)
   const data = { customerId, occurredAt: at, licence, effectiveAt, reason }

@@ -275,7 +275,7 @@ test.for<[string, (stream: PositionedEvent[]) => number, RegExp]>([
     'a licence that took over before its hour',
     (stream) =>
       forgeFirst(stream, 'LicenceChanged', (data) => Object.assign(data, { occurredAt: '2026-03-10T08:50:00.000Z' })),
-    /it moves the customer between product code and licence within an hour/,
+    /it moves the customer between product code and licence, which is not due/,
   ],
   [
     'a licence scheduled for another hour',

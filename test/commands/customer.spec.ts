@@ -311,8 +311,16 @@ describe('keys and subscriptions', () => {
         .records({ type: 'LicenceChanged', data: { licence, reason: 'renewed' } }, bucket('arn:aws:lm:1', '13'))
       given(taken).when(detection(), at('13:00:00.000')).records(bucket('arn:aws:lm:1', '13'))
     })
-    test('at the very start of an hour at once; and by any command that writes, or when somebody only asks for it', () => {
-      given(history(registered)).when(move, at('13:00:00.000')).records({ type: 'LicenceChanged' })
+    test('at the very start of an hour not at once, for calls of that instant may be billed already', () => {
+      const called = given(history(registered))
+        .when(detection(), at('13:00:00.000'))
+        .records(bucket('product/buyer', '13'))
+      const moving = given(called)
+        .when(move, at('13:00:00.000'))
+        .records({ type: 'LicenceChangeScheduled', data: { licence, effectiveAt: at('14:00:00.000') } })
+      given(moving).when(detection(), at('13:00:00.000')).records(bucket('product/buyer', '13'))
+    })
+    test('by any command that writes, or when somebody only asks for it', () => {
       const moving = history(registered, [at('12:20:00.000'), move])
       expect(openMonth(moving, at('13:00:00.000')).licence).toEqual(licence)
       for (const command of [move, { type: 'OpenMonth' }] as const) {
