@@ -25,10 +25,10 @@ export async function holdAdvisoryLock(
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      await withSession(url, `liveness leader ${name}`, signal, async (client, lost) => {
-        await client.query(`set idle_session_timeout = '${SILENCE}'`)
+      await withSession(url, `liveness leader ${name}`, signal, async (session, lost) => {
+        await session.query(`set idle_session_timeout = '${SILENCE}'`)
         for (;;) {
-          const { rows } = await client.query<{ held: boolean }>(
+          const { rows } = await session.query<{ held: boolean }>(
             'select pg_try_advisory_lock(hashtextextended($1, 0)) as held',
             [name],
           )

@@ -21,9 +21,9 @@ export async function listen(url: string, channel: string, listener: Listener, s
   let backoff = FIRST_BACKOFF_MS
   while (!signal.aborted) {
     try {
-      await withSession(url, `liveness listen ${channel}`, signal, async (client, lost) => {
-        client.on('notification', ({ payload }) => listener.onNotify(payload ?? ''))
-        await client.query(`listen ${escapeIdentifier(channel)}`)
+      await withSession(url, `liveness listen ${channel}`, signal, async (session, lost) => {
+        session.onNotification((payload) => listener.onNotify(payload))
+        await session.query(`listen ${escapeIdentifier(channel)}`)
         backoff = FIRST_BACKOFF_MS
         listener.onListening?.()
         await aborted(lost)

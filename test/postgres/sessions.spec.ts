@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } 
 import { holdAdvisoryLock } from '../../src/postgres/leader.ts'
 import { listen } from '../../src/postgres/listen.ts'
 import { connect } from '../../src/postgres/pool.ts'
+import { withSession } from '../../src/postgres/session.ts'
 import { startChild } from '../support/child.ts'
 import { freshDatabase } from '../support/postgres.ts'
 
@@ -53,6 +54,23 @@ test('a listener hears, connects again when cut off, says so, and hears again', 
   leaving.abort()
   await ended
   expect(heard).toEqual(['round 1', 'round 2', 'round 3'])
+})
+
+test('heartbeats wait for a query that is under way, for pg takes one at a time', async () => {
+  const warned = vi.fn()
+  process.on('warning', warned)
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  try {
+    await withSession(url, 'slow', leaving.signal, async (session) => {
+      const slow = session.query<{ slept: string }>('select pg_sleep(0.3)::text as slept')
+      vi.advanceTimersByTime(10_000)
+      expect((await slow).rows).toEqual([{ slept: '' }])
+    })
+    expect(warned).not.toHaveBeenCalled()
+  } finally {
+    vi.useRealTimers()
+    process.off('warning', warned)
+  }
 })
 
 test('one leads at a time, the next one when it leaves or fails', async () => {
