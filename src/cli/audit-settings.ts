@@ -37,7 +37,7 @@ async function readPublicKey(path: string): Promise<KeyObject> {
 }
 
 /** Said beside `--public-key`. */
-export const severalKeys = 'repeat it where the signing key was changed'
+export const severalKeys = 'where it was changed, repeat it: the old ones and the present one'
 
 /** For options that may be given several times. */
 export const repeated = (value: string, before: readonly string[] = []): string[] => [...before, value]

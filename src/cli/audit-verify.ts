@@ -35,7 +35,7 @@ export function addAuditVerifyCommands(audit: Command): void {
     .option('--customer <id>', "only this customer's streams and rows", customerIdArgument)
     .option('--month <YYYY-MM>', 'only the books and rows of this UTC month', month)
     .option('--anchor <file...>', 'anchors that you kept; the newest in ANCHOR_DIR is looked at as well')
-    .option('--public-key <file>', `PEM, default: this installation's; ${severalKeys}`, repeated)
+    .option('--public-key <file>', `PEM, in place of this installation's; ${severalKeys}`, repeated)
     .option('--no-streams', 'half the reading: an index of the event store that was tampered with is not seen then')
     .option('--state <file>', 'where its place is kept when it is interrupted; default: in DATA_DIR')
     .option('--from-start', 'begin anew, whatever place was kept')
@@ -96,16 +96,19 @@ const runVerify = (options: VerifyCommand): Promise<void> =>
     }
   })
 
-/** Those given, which must be good, and the newest in ANCHOR_DIR; what lies before it there and is none is found. */
+/**
+ * Those given, which must be good, and the newest in ANCHOR_DIR; what lies before it there and is none is found. Where
+ * keys are given this installation's does not count by itself: it may be the one that was stolen.
+ */
 async function anchorsFor({
   anchor = [],
   publicKey = [],
 }: VerifyCommand): Promise<{ anchors: Anchor[]; badAnchors: BadAnchor[] }> {
   const { publicKeys: own, dir } = await auditSettings()
-  const keys = await readPublicKeys(publicKey)
-  const given = await Promise.all(anchor.map((path) => readAnchor(path, keys.length === 0 ? own : keys)))
+  const keys = publicKey.length === 0 ? own : await readPublicKeys(publicKey)
+  const given = await Promise.all(anchor.map((path) => readAnchor(path, keys)))
   const badAnchors: BadAnchor[] = []
-  const newest = await newestAnchor(dir, [...own, ...keys], (error) => badAnchors.push(error))
+  const newest = await newestAnchor(dir, keys, (error) => badAnchors.push(error))
   const isGiven = newest === null || given.some(({ root }) => root === newest.root)
   return { anchors: isGiven ? given : [...given, newest], badAnchors }
 }

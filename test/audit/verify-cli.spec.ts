@@ -18,6 +18,8 @@ let world: World
 let customerId: string
 const folder = reachableFolder('liveness-audit-')
 const [keyFile, trailFile] = [join(folder, 'key.pem'), join(folder, 'trail.json.gz')]
+/** A key of somebody else. */
+const foreign = join(folder, 'foreign.pem')
 beforeAll(async () => {
   ;({ world, customerId } = await february())
   system = await startSystem(world.store.all())
@@ -30,6 +32,7 @@ beforeAll(async () => {
   }
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
   writeFileSync(keyFile, world.keys[0].export({ type: 'spki', format: 'pem' }))
+  writeFileSync(foreign, generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }))
   writeFileSync(trailFile, gzipSync(JSON.stringify({ Records: [] })))
 })
 afterAll(async () => {
@@ -109,6 +112,20 @@ describe('ANCHOR_DIR', () => {
     }
   })
 
+  test('with an anchor of another key than those given: it is a difference, though this installation signed it', async () => {
+    const path = join(dir, basename(await newest()))
+    writeFileSync(path, readFileSync(await newest()))
+    const { printed, failure } = await run('verify', '--no-streams', '--json', '--public-key', foreign)
+    expect(failure).toBe('1 difference.')
+    const where = { kind: 'anchor', row: path, fault: 'it is signed with another key' }
+    expect(JSON.parse(printed)).toMatchObject({ anchors: [], differences: [where] })
+    // Old keys are given beside the present one.
+    const both = await run('verify', '--no-streams', '--public-key', foreign, '--public-key', keyFile)
+    expect(both.failure).toBeNull()
+    expect((await run('verify', '--no-streams')).failure).toBeNull()
+    rmSync(path)
+  })
+
   test('with an anchor that was damaged since: verify goes on, and the anchor is a difference', async () => {
     const path = join(dir, basename(await newest()))
     const anchor = JSON.parse(readFileSync(await newest(), 'utf8'))
@@ -129,8 +146,7 @@ describe('ANCHOR_DIR', () => {
 })
 
 test('a file that is not there, a folder, or of somebody else: each is named, and what is wrong with it', async () => {
-  const [nothing, foreign] = [join(folder, 'nothing'), join(folder, 'foreign.pem')]
-  writeFileSync(foreign, generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }))
+  const nothing = join(folder, 'nothing')
   const anchor = (await listAnchors(world.anchorDir)).at(-1)?.path ?? ''
   const bundle = join(folder, 'bundle.ndjson')
   writeFileSync(bundle, await world.export(customerId, '2026-02'))
