@@ -84,6 +84,7 @@ export const meteringTables = {
     columns: ['customer_id', 'year_month', 'credit_calls', 'overage_calls'],
     key: ['year_month'],
     monthOf: () => '',
+    monthNamed: ofMonth,
   },
   customers: {
     name: 'metering.customers',

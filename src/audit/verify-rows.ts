@@ -12,6 +12,8 @@ export interface AuditedTable {
   readonly key: readonly string[]
   /** UTC month that a row belongs to; '' for one that is of the customer as a whole. */
   readonly monthOf: (values: Readonly<Record<string, unknown>>) => string
+  /** Of a table that is compared as one, the months of its rows. */
+  readonly monthNamed?: (values: Readonly<Record<string, unknown>>) => string
   /** Of each row the one event of the customer's stream that it is about, where there is one. */
   readonly eventOf?: (values: Readonly<Record<string, unknown>>) => EventPlace | null
 }
@@ -25,6 +27,8 @@ export interface EventPlace {
 export interface Row {
   /** Column → text, in the order of the table's columns. */
   readonly texts: ReadonlyMap<string, string>
+  /** '' where its table names none. */
+  readonly month: string
   readonly event: EventPlace | null
 }
 /** Rows of one table, customer and month, by their key. */
@@ -43,8 +47,9 @@ function textOf(value: unknown): string {
   return String(value)
 }
 
-const rowOf = ({ columns, eventOf }: AuditedTable, values: Readonly<Record<string, unknown>>): Row => ({
+const rowOf = ({ columns, monthNamed, eventOf }: AuditedTable, values: Readonly<Record<string, unknown>>): Row => ({
   texts: new Map(columns.map((column) => [column, textOf(values[column])])),
+  month: monthNamed?.(values) ?? '',
   event: eventOf?.(values) ?? null,
 })
 
@@ -75,6 +80,7 @@ export interface RowFault {
   readonly table: string
   readonly row: string
   readonly fault: string
+  readonly month?: string
   readonly event?: EventPlace | null
 }
 
@@ -85,7 +91,8 @@ export function rowFaults(expected: Tables, found: Tables): RowFault[] {
 
 function faultsOfTable(table: string, expected: Rows, found: Rows): RowFault[] {
   const faults: RowFault[] = []
-  const say = (row: string, { event }: Row, fault: string) => void faults.push({ table, row, fault, event })
+  const say = (row: string, { month, event }: Row, fault: string) =>
+    void faults.push({ table, row, fault, month, event })
   for (const [key, row] of expected) {
     const there = found.get(key)
     if (there === undefined) say(key, row, `${table} has no such row; the log says there is one`)

@@ -118,6 +118,8 @@ async function checkCustomer(check: TableCheck, id: string, found: Found): Promi
     if (typeof expected === 'string') throw new Error(`${month} of ${id} was to be kept in full`)
     for (const fault of rowFaults(expected, there)) say(id, month, fault)
   }
-  for (const fault of rowFaults(single.expected(book), tablesOf(single.tables, ''))) say(id, '', fault)
+  for (const fault of rowFaults(single.expected(book), tablesOf(single.tables, ''))) {
+    say(id, fault.month ?? '', fault)
+  }
   return [...monthly.tables, ...single.tables].reduce((sum, table) => sum + of(table).length, 0)
 }

@@ -156,7 +156,7 @@ const tamperings: [string, string, RegExp][] = [
   [
     'counts of an open month',
     'update metering.open_months set overage_calls = 9 where customer_id = $1',
-    /metering.open_months.overage_calls is 9/,
+    /2026-03 \["2026-03"\]: metering.open_months.overage_calls is 9/,
   ],
   [
     'a licence',
@@ -192,6 +192,15 @@ describe('a row changed', () => {
       )
       expect(await foundIn(pool, rows[0]?.customer_id)).toEqual([])
     })
+  })
+})
+
+test('a month that is asked for is told of its own rows, and not of those of another', async () => {
+  await system.withTables(async (pool) => {
+    await pool.query('update metering.open_months set overage_calls = 9 where customer_id = $1', [customerId])
+    const of = async (month: string) =>
+      (await verify({ store: system.store, pool, anchors: [], signal, month, streams: false })).differences.length
+    expect([await of('2026-02'), await of('2026-03')]).toEqual([0, 1])
   })
 })
 
