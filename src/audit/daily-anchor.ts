@@ -3,10 +3,17 @@ import { createPublicKey } from 'node:crypto'
 import { isAbsolute, relative } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { ClockOutOfService } from '../commands/clock.ts'
+import { EventStoreUnavailable } from '../eventstore/store.ts'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { isUnavailable } from '../postgres/pool.ts'
+import { TickFailed } from '../relay/ticks.ts'
 import type { PublicKeys } from './anchor.ts'
 import { keepAnchor, listAnchors, newestAnchor } from './anchor-files.ts'
 import { type AnchorSource, takeAnchor } from './take-anchor.ts'
+
+/** An anchor that is missing for so long, in milliseconds, wants a person, though every failure may pass by itself. */
+const overdueMs = 3_600_000
 
 export interface DailyAnchorOptions extends AnchorSource {
   /** Folder of the anchors: ANCHOR_DIR, or `anchors` of DATA_DIR. */
@@ -17,6 +24,8 @@ export interface DailyAnchorOptions extends AnchorSource {
   readonly databaseUrl: string
   readonly clock: { now(): string }
   readonly log: Logger
+  /** This machine's clock, in milliseconds since the epoch: says whether an anchor is overdue while `clock` says nothing. */
+  readonly system?: () => number
   /** Milliseconds between looks; default one minute. */
   readonly everyMs?: number
 }
@@ -26,18 +35,14 @@ export function startDailyAnchor(options: DailyAnchorOptions): { stop(): Promise
   const { databaseUrl, log, everyMs = 60_000 } = options
   const stopping = new AbortController()
   warnIfBeside(options)
+  const look = createLook(options)
   const work = holdAdvisoryLock(
     databaseUrl,
     'liveness:anchor',
     stopping.signal,
     async (lost) => {
       while (!lost.aborted) {
-        try {
-          const path = await anchorOfToday(options)
-          if (path !== null) log.info({ path }, 'the log of the day is anchored')
-        } catch (error) {
-          log.error({ err: error, alarm: 'anchor' }, `the log could not be anchored: ${messageOf(error)}`)
-        }
+        await look()
         await pause(everyMs, undefined, { signal: lost }).catch(() => {})
       }
     },
@@ -52,6 +57,48 @@ export function startDailyAnchor(options: DailyAnchorOptions): { stop(): Promise
 }
 
 /**
+ * A look whether the day has its anchor, which makes it if not, and logs how that ended. What passes by itself is a
+ * warning, and an alarm only from an hour on after the first look that missed an anchor; anything else is an alarm at
+ * once. Never rejects.
+ */
+export function createLook(options: Omit<DailyAnchorOptions, 'databaseUrl' | 'dataDir'>): () => Promise<void> {
+  const { dir, log, system = Date.now } = options
+  let missingSince: number | null = null
+
+  async function missingMs(): Promise<number> {
+    const now = system()
+    if (await hasAnchorOf(dir, new Date(now).toISOString())) missingSince = null
+    else missingSince ??= now
+    return now - (missingSince ?? now)
+  }
+
+  return async () => {
+    try {
+      const path = await anchorOfToday(options)
+      missingSince = null
+      if (path !== null) log.info({ path }, 'the log of the day is anchored')
+    } catch (error) {
+      const alarm = (fault: unknown) =>
+        log.error({ err: fault, alarm: 'anchor' }, `the log could not be anchored: ${messageOf(fault)}`)
+      if (!passesByItself(error)) return alarm(error)
+      const missing = await missingMs().catch(alarm)
+      if (missing === undefined) return
+      if (missing >= overdueMs) return alarm(error)
+      log.warn({ err: error }, `today's anchor could not be seen to, which is tried again: ${messageOf(error)}`)
+    }
+  }
+}
+
+const passesByItself = (error: unknown): boolean =>
+  error instanceof ClockOutOfService ||
+  error instanceof EventStoreUnavailable ||
+  error instanceof TickFailed ||
+  isUnavailable(error)
+
+const hasAnchorOf = async (dir: string, time: string): Promise<boolean> =>
+  (await listAnchors(dir)).some(({ through }) => through.startsWith(time.slice(0, 10)))
+
+/**
  * Anchors the log unless the folder has an anchor of this UTC day; returns the new file's path, or null.
  * @throws LogMismatch, EventStoreUnavailable and what the tick, the clock and the file system throw
  */
@@ -59,9 +106,7 @@ export async function anchorOfToday(
   options: Omit<DailyAnchorOptions, 'databaseUrl' | 'dataDir'>,
 ): Promise<string | null> {
   const { dir, clock, log, signingKey, olderKeys = [] } = options
-  const today = clock.now().slice(0, 10)
-  const files = await listAnchors(dir)
-  if (files.some(({ through }) => through.startsWith(today))) return null
+  if (await hasAnchorOf(dir, clock.now())) return null
   const earlier = await newestAnchor(dir, [createPublicKey(signingKey), ...olderKeys], (error) =>
     log.warn({ alarm: 'anchor' }, error.message),
   )

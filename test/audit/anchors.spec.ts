@@ -4,16 +4,18 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Anchor, anchorFault } from '../../src/audit/anchor.ts'
 import { BadAnchor, listAnchors, newestAnchor, readAnchor } from '../../src/audit/anchor-files.ts'
-import { anchorOfToday, type DailyAnchorOptions, startDailyAnchor } from '../../src/audit/daily-anchor.ts'
+import { anchorOfToday, createLook, type DailyAnchorOptions, startDailyAnchor } from '../../src/audit/daily-anchor.ts'
 import { auditedPrefixes, type Heads, passEvent } from '../../src/audit/heads.ts'
 import { heldAgainst } from '../../src/audit/held-against.ts'
 import { takeAnchor } from '../../src/audit/take-anchor.ts'
+import { ClockOutOfService } from '../../src/commands/clock.ts'
 import { LogMismatch } from '../../src/commands/errors.ts'
 import { eventHash } from '../../src/events/chain.ts'
-import type { EventStore, PositionedEvent } from '../../src/eventstore/store.ts'
+import { type EventStore, EventStoreUnavailable, type PositionedEvent } from '../../src/eventstore/store.ts'
+import { TickFailed } from '../../src/relay/ticks.ts'
 import type { Step } from '../support/histories.ts'
 import { startTestPostgres } from '../support/postgres.ts'
 import { allOf, createWorld, type World } from './world.ts'
@@ -213,4 +215,70 @@ test('of two processes one anchors, and both warn when the folder lies beside th
     await rm(dataDir, { recursive: true, force: true })
   }
   expect(lines.filter((line) => line.includes('is anchored'))).toHaveLength(1)
+})
+
+describe('what keeps the daily anchor from being written', () => {
+  /** One look after another, so many minutes apart: the level and the alarm of each line that it logs. */
+  function looks(changed: Partial<DailyAnchorOptions>) {
+    const lines: { level: number; alarm?: string; msg: string }[] = []
+    const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) })
+    const { store, privateKey: signingKey, tick, anchorDir: dir } = world
+    const clock = { now: () => world.player.now }
+    const look = createLook({ store, signingKey, tick, dir, clock, log, system: () => at, ...changed })
+    let at = Date.parse(world.player.now)
+    return async (minutesLater = 0) => {
+      at += minutesLater * 60_000
+      await look()
+      return lines.splice(0).map(({ level, alarm = 'no alarm' }) => `${pino.levels.labels[level]}, ${alarm}`)
+    }
+  }
+
+  test.each([
+    ['the event store', () => new EventStoreUnavailable('it does not answer', { cause: new Error('away') })],
+    ['Postgres', () => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })],
+    ['an answer to the tick', () => new TickFailed('the tick ended as unknown')],
+  ])('%s that is away is a warning, and an alarm once the anchor is an hour overdue', async (_, error) => {
+    await world.player.play(calls(3))
+    let away = true
+    const look = looks({
+      tick: async () => {
+        if (away) throw error()
+        await world.tick()
+      },
+    })
+    expect(await look()).toEqual(['warn, no alarm'])
+    expect(await look(59)).toEqual(['warn, no alarm'])
+    expect(await look(1)).toEqual(['error, anchor'])
+    away = false
+    expect(await look(1)).toEqual(['info, no alarm'])
+    away = true
+    expect(await look(60)).toEqual([])
+  })
+
+  test('a clock out of service is none while the day has its anchor, however long it stays so', async () => {
+    await world.player.play(calls(3))
+    let inService = true
+    const now = () => {
+      if (!inService) throw new ClockOutOfService('The clock could not be compared with Postgres lately.')
+      return world.player.now
+    }
+    const look = looks({ clock: { now } })
+    expect(await look()).toEqual(['info, no alarm'])
+    inService = false
+    expect(await look(5)).toEqual(['warn, no alarm'])
+    expect(await look(90)).toEqual(['warn, no alarm'])
+  })
+
+  test('a folder that is a file, and a log that is not the one anchored, are alarms at once', async () => {
+    await world.player.play(calls(3))
+    const file = join(world.anchorDir, 'a-file')
+    await writeFile(file, '')
+    expect(await looks({ dir: file })()).toEqual(['error, anchor'])
+    await world.anchor()
+    expect(
+      await looks({ store: storeOf([]), dir: world.anchorDir, tick: async () => {}, clock: tomorrow() })(),
+    ).toEqual(['error, anchor'])
+  })
+
+  const tomorrow = () => ({ now: () => new Date(Date.parse(world.player.now) + 86_400_000).toISOString() })
 })
