@@ -18,6 +18,32 @@ export class DataDirInUse extends Error {
   }
 }
 
+/** The data directory cannot be one: the message says why, and what is expected. */
+export class DataDirUnusable extends Error {
+  override name = 'DataDirUnusable'
+}
+
+/** What the file system says about a folder that nobody can work in. */
+const unusable: Readonly<Record<string, string>> = {
+  EEXIST: 'it is a file',
+  ENOTDIR: 'it is a file, or lies below one',
+  EACCES: 'this user may not write there',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'its disk is full',
+  EDQUOT: "this user's share of its disk is used up",
+}
+
+/** In words where the fault lies with the folder, else the error itself. */
+export function dataDirFault(dataDir: string, error: unknown): unknown {
+  const reason = error instanceof Error && 'code' in error ? unusable[String(error.code)] : undefined
+  if (reason === undefined) return error
+  return new DataDirUnusable(
+    `The data directory ${dataDir} cannot be used: ${reason}. DATA_DIR must name a folder that this user may write to, ` +
+      'or one that can be made, with space left on its disk.',
+    { cause: error },
+  )
+}
+
 const identitySchema = z.object({ pid: z.number(), started: z.string(), host: z.string() })
 const runtimeSchema = z.object({
   pid: z.number(),
@@ -45,9 +71,15 @@ const SILENCE_MS = 7_000
  * Files are numbered and the highest number is the lock. To succeed a dead holder is to create the next number, which
  * the file system grants to one process only; deleting the old file and creating it again would let two in.
  *
- * @throws DataDirInUse
+ * @throws DataDirInUse, DataDirUnusable
  */
 export async function lockDataDir(dataDir: string): Promise<{ release(): Promise<void> }> {
+  return takeLock(dataDir).catch((error: unknown) => {
+    throw dataDirFault(dataDir, error)
+  })
+}
+
+async function takeLock(dataDir: string): Promise<{ release(): Promise<void> }> {
   await mkdir(dataDir, { recursive: true })
   for (;;) {
     const newest = await newestLock(dataDir)
@@ -87,9 +119,16 @@ export async function writeRuntime(dataDir: string, runtime: Runtime): Promise<v
   await rename(part, path)
 }
 
-/** What the running application published; null when there is none, or the one that published it is gone. */
+/**
+ * What the running application published; null when there is none, or the one that published it is gone.
+ * @throws DataDirUnusable
+ */
 export async function readRuntime(dataDir: string): Promise<Runtime | null> {
-  const text = await readFile(runtimePath(dataDir), 'utf8').catch(ignoreMissing)
+  const text = await readFile(runtimePath(dataDir), 'utf8')
+    .catch(ignoreMissing)
+    .catch((error: unknown) => {
+      throw dataDirFault(dataDir, error)
+    })
   if (text === undefined) return null
   const { process: identity, ...runtime } = runtimeFileSchema.parse(JSON.parse(text))
   return whereabouts(identity) === 'running' ? runtime : null

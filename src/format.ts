@@ -13,6 +13,11 @@ export const counted = (number: number, noun: string): string => `${count(number
 /** `1,150 calls`, `1 call`. */
 export const calls = (number: number): string => counted(number, 'call')
 
+const enumeration = new Intl.ListFormat('en-GB')
+
+/** `a`, `a and b`, `a, b and c`. */
+export const listed = (items: readonly string[]): string => enumeration.format(items)
+
 /** `$1,150.00` of a decimal string: cents always, and every further digit that the amount has. */
 export function usd(amount: string): string {
   const [whole = '0', fraction = ''] = Big(amount).abs().toFixed().split('.')

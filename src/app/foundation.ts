@@ -5,6 +5,7 @@ import type { SecretsKeys } from '../accounts/seal.ts'
 import type { Config, Role } from '../config.ts'
 import { roleLog } from '../http/logging.ts'
 import type { Mail } from '../mail/mail.ts'
+import { kafkaSettings } from '../relay/topic.ts'
 import { openMail } from './console.ts'
 import type { Failures } from './failures.ts'
 import { prepareDatabaseWhenThere } from './prepare.ts'
@@ -42,6 +43,7 @@ export async function layFoundation(start: Start, clocks: Clocks, signal: AbortS
   const { config, roles, undo, failures } = start
   const log = roleLog(start.log, roles)
   refuseMissingSecrets(config)
+  kafkaSettings(config) // before anything is made: it refuses what does not fit together
   const stack = await startStack(config, log)
   undo.add('the servers', () => stack.stop())
   const { secretsKeys: given, auditSigningKey } = await secretsOf(config)

@@ -1,5 +1,6 @@
 /** Which roles a process has, and which settings it would be wrong to pass over in silence. */
 import { type Config, ConfigError, type Role, roleNames } from '../config.ts'
+import { listed } from '../format.ts'
 
 type Split = Pick<Config, 'ROLES' | 'KAFKA_BROKERS' | 'DATABASE_URL' | 'EVENTSTORE_URL'>
 
@@ -21,8 +22,9 @@ export function chooseRoles(config: Split): readonly Role[] {
   const left = needed(config).filter((role) => !asked.includes(role))
   if (left.length > 0 && (DATABASE_URL === undefined || EVENTSTORE_URL === undefined)) {
     throw new ConfigError(
-      `ROLES leaves out ${left.join(', ')}, which needs DATABASE_URL and EVENTSTORE_URL: on the embedded servers one ` +
-        'process has every role.',
+      `ROLES leaves out ${listed(left)}. Another process can have ${left.length === 1 ? 'it' : 'them'} only on servers of ` +
+        'your own: set DATABASE_URL and EVENTSTORE_URL, or leave ROLES unset, for on the embedded servers one process ' +
+        'has every role.',
     )
   }
   return [...new Set(asked)]

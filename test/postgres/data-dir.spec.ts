@@ -2,7 +2,15 @@ import { chmod, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { clearRuntime, DataDirInUse, lockDataDir, readRuntime, writeRuntime } from '../../src/data-dir.ts'
+import {
+  clearRuntime,
+  DataDirInUse,
+  DataDirUnusable,
+  dataDirFault,
+  lockDataDir,
+  readRuntime,
+  writeRuntime,
+} from '../../src/data-dir.ts'
 import { identityOf, whereabouts } from '../../src/process-identity.ts'
 import { startChild } from '../support/child.ts'
 
@@ -21,6 +29,28 @@ test('a data directory in use refuses with a sentence that names the process, un
   await expect(second).rejects.toThrow(`is in use by process ${process.pid}. Stop that process first`)
   await lock.release()
   await (await lockDataDir(join(folder, 'made', 'on', 'demand'))).release()
+})
+
+test('a data directory that is a file, or lies below one, is refused in words that name the setting', async () => {
+  const file = join(folder, 'file')
+  await writeFile(file, '')
+  await expect(lockDataDir(file)).rejects.toThrow(
+    `The data directory ${file} cannot be used: it is a file. DATA_DIR must name a folder that`,
+  )
+  await expect(lockDataDir(join(file, 'below'))).rejects.toThrow(DataDirUnusable)
+  await expect(readRuntime(file)).rejects.toThrow(DataDirUnusable)
+})
+
+test.each([
+  ['EACCES', 'this user may not write there'],
+  ['EROFS', 'its file system is read-only'],
+  ['ENOSPC', 'its disk is full'],
+])('%s of a data directory is told as: %s', (code, words) => {
+  const error = Object.assign(new Error(`${code}: from the system`), { code })
+  expect(dataDirFault('/srv/data', error)).toMatchObject({
+    message: expect.stringMatching(`^The data directory /srv/data cannot be used: ${words}\\. DATA_DIR must`),
+    cause: error,
+  })
 })
 
 test('a killed holder is succeeded at once, a frozen one is not', async () => {

@@ -23,3 +23,17 @@ test('half a sign-in is refused', () => {
   const half = { KAFKA_SASL_MECHANISM: 'plain', KAFKA_SASL_USERNAME: 'relay' }
   expect(() => settingsOf({ ...brokers, ...half })).toThrow(ConfigError)
 })
+test('a sign-in without its mechanism is refused by name', () => {
+  const [user, password] = [{ KAFKA_SASL_USERNAME: 'relay' }, { KAFKA_SASL_PASSWORD: 'secret' }]
+  expect(() => settingsOf({ ...brokers, ...user })).toThrow('KAFKA_SASL_USERNAME needs KAFKA_SASL_MECHANISM too')
+  expect(() => settingsOf({ ...brokers, ...user, ...password })).toThrow(
+    'KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD need KAFKA_SASL_MECHANISM too',
+  )
+})
+test('what says how to reach Kafka is refused without KAFKA_BROKERS', () => {
+  expect(() => settingsOf({ KAFKA_TLS: 'on' })).toThrow('KAFKA_TLS is set, but KAFKA_BROKERS is not')
+  expect(() => settingsOf({ KAFKA_SASL_MECHANISM: 'plain', KAFKA_SASL_USERNAME: 'relay' })).toThrow(
+    'KAFKA_SASL_MECHANISM and KAFKA_SASL_USERNAME are set, but KAFKA_BROKERS is not',
+  )
+  expect(settingsOf({ KAFKA_TLS: 'off', KAFKA_SASL_MECHANISM: '' })).toBeNull()
+})
