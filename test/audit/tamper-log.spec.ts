@@ -294,6 +294,24 @@ describe("the event store's columns", () => {
     expect(await found()).toContainEqual(expect.stringMatching(named))
   })
 
+  test.for([
+    ['spoilt', "message = '\\x00ff'"],
+    ['emptied', "message = ''"],
+    ['cut off', 'message = substring(message for length(message) / 2)'],
+  ] as const)('an event %s: named, and what stands behind it is still looked at', async ([, damage]) => {
+    await system.tamperIndex(`customer-${customerId}`, [
+      set(damage, 'revision = 2'),
+      set("stream = 'customer-99999999-9999-4999-8999-999999999999'", newest),
+    ])
+    for (const question of [{}, { customerOnly: true }]) {
+      const faults = await found(question)
+      expect(faults).toContainEqual(expect.stringMatching(/^unreadable customer-\S+ revision 2 /))
+      expect(faults).toContainEqual(
+        expect.stringMatching(/the stream (is not what the log holds|ends)|expected|goes on/),
+      )
+    }
+  })
+
   test('revisions swapped are not to be seen where streams are left out, and are in those of a customer', async () => {
     await system.tamperIndex(`customer-${customerId}`, [
       set('revision = -1', 'revision = 2'),

@@ -1,4 +1,5 @@
 import type { ClientBase, Pool } from 'pg'
+import { undamaged } from './damage.ts'
 import { parseMetadata } from './metadata.ts'
 import { absentStream, metastreamOf, NO_REVISION, type StoredRow, type StreamState } from './model.ts'
 import { recordedData, recordedId } from './protocol.ts'
@@ -146,11 +147,7 @@ async function readPage(client: Queryable, name: string, text: string, values: u
     values,
     rowMode: 'array',
   })
-  return rows.map(([position, stream, revision, type, message]) => ({
-    position: BigInt(position),
-    stream,
-    revision: BigInt(revision),
-    type,
-    message,
-  }))
+  return rows.map(([position, stream, revision, type, message]) =>
+    undamaged({ position: BigInt(position), stream, revision: BigInt(revision), type, message }),
+  )
 }
