@@ -20,6 +20,11 @@ const goneAfter = "interval '60 seconds'"
 /** Until then somebody may come back with an idempotency key of before the change; an hour for clocks and slowness. */
 const previousNeededMs = rememberedMs + 3_600_000
 
+/** The database was never started on: it knows no SECRETS_KEY. */
+export class NeverUsed extends Error {
+  override name = 'NeverUsed'
+}
+
 interface Installation {
   readonly known: string
   readonly previous: string | null
@@ -33,8 +38,15 @@ async function installationOf(client: pg.Pool | pg.ClientBase, lock: '' | 'for u
             clock_timestamp() as now
      from installation ${lock}`,
   )
-  if (rows[0] === undefined) throw new Error('the table installation is empty')
+  if (rows[0] === undefined) throw new NeverUsed('the database knows no SECRETS_KEY: nothing was started on it yet')
   return rows[0]
+}
+
+/** Looks, and makes nothing. @throws NeverUsed */
+export async function refuseNeverUsed(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query<{ there: boolean }>("select to_regclass('installation') is not null as there")
+  if (rows[0]?.there !== true) throw new NeverUsed('the database holds nothing of ours: nothing was started on it yet')
+  await installationOf(pool)
 }
 
 /**
@@ -51,8 +63,9 @@ export async function chooseKeys(pool: pg.Pool, given: SecretsKeys): Promise<Buf
   const fingerprints = given.map(fingerprintOf)
   if (!fingerprints.includes(known)) {
     throw new ConfigError(
-      'SECRETS_KEY is not the one this database was first used with, or was last changed to. Set that one, or bring ' +
-        'back the file secrets.key of its data directory.',
+      'SECRETS_KEY is not the one this database was first used with, or was last changed to. Set that one: the file ' +
+        'secrets.key of its data directory holds it, unless `secrets rotate` was run there; then it is the SECRETS_KEY ' +
+        'that was set for that.',
     )
   }
   if (previous !== null && rotatedAt !== null && !fingerprints.includes(previous)) {
@@ -145,7 +158,7 @@ export interface Rotated {
 
 /**
  * Makes `next` the key that writes, and seals anew what `previous` has sealed. Safe to repeat.
- * @throws ConfigError when the keys are not these, or a running process lacks `next`
+ * @throws NeverUsed; ConfigError when the keys are not these, or a running process lacks `next`
  */
 export async function rotateKeys(
   pool: pg.Pool,

@@ -25,6 +25,26 @@ export function refuseMissingSecrets(config: Config): void {
   }
 }
 
+const secretsKeyFile = ({ DATA_DIR }: Config) => join(DATA_DIR, 'secrets.key')
+
+/**
+ * The keys of a change of SECRETS_KEY, as they are set; the next may also be the one kept in the data directory. Makes none.
+ * @throws ConfigError
+ */
+export async function keysOfChange(config: Config): Promise<{ readonly next: Buffer; readonly previous: Buffer }> {
+  const { SECRETS_KEY_PREVIOUS: previous } = config
+  const next = config.SECRETS_KEY ?? Buffer.from(await ifThere(secretsKeyFile(config)), 'base64')
+  const missing = [
+    ...(next.length > 0 ? [] : ['SECRETS_KEY, the new key,']),
+    ...(previous === undefined ? ['SECRETS_KEY_PREVIOUS, the one before it,'] : []),
+  ]
+  if (previous === undefined || missing.length > 0) throw new ConfigError(`Set ${missing.join(' and ')} to rotate.`)
+  if (previous.equals(next)) {
+    throw new ConfigError('SECRETS_KEY and SECRETS_KEY_PREVIOUS are the same key: set SECRETS_KEY to the new one.')
+  }
+  return { next, previous }
+}
+
 /**
  * The secrets to work with. Call while holding the data directory's lock: what is missing is generated there.
  * @throws ConfigError
@@ -33,10 +53,7 @@ export async function secretsOf(config: Config): Promise<Secrets> {
   refuseMissingSecrets(config)
   const secretsKey =
     config.SECRETS_KEY ??
-    Buffer.from(
-      await kept(join(config.DATA_DIR, 'secrets.key'), () => `${randomBytes(32).toString('base64')}\n`),
-      'base64',
-    )
+    Buffer.from(await kept(secretsKeyFile(config), () => `${randomBytes(32).toString('base64')}\n`), 'base64')
   const { SECRETS_KEY_PREVIOUS: previous } = config
   return {
     secretsKeys: previous === undefined || previous.equals(secretsKey) ? [secretsKey] : [secretsKey, previous],
@@ -47,12 +64,15 @@ export async function secretsOf(config: Config): Promise<Secrets> {
 
 const makePem = () => generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 
-/** Content of a file that only its owner can read, made on first use. Whole and on disk before anything uses it. */
-async function kept(path: string, make: () => string): Promise<string> {
-  const found = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+const ifThere = (path: string): Promise<string> =>
+  readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
     return ''
   })
+
+/** Content of a file that only its owner can read, made on first use. Whole and on disk before anything uses it. */
+async function kept(path: string, make: () => string): Promise<string> {
+  const found = await ifThere(path)
   if (found !== '') return found
   const made = make()
   const part = `${path}.part`

@@ -1,6 +1,5 @@
 /** `liveness migrate`: what the embedded stack holds, into the servers that the settings name. */
 import { createPublicKey } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
@@ -16,6 +15,7 @@ import { connectEventStore } from '../eventstore/client.ts'
 import { createLogger } from '../http/logging.ts'
 import { movedIn, movedTo } from '../move/marker.ts'
 import { type Moved, move, type Stage } from '../move/move.ts'
+import { hasHome } from '../postgres/home.ts'
 import { migrate } from '../postgres/migrate.ts'
 import { connect } from '../postgres/pool.ts'
 import { CommandError, print, printJson } from './output.ts'
@@ -28,7 +28,8 @@ export function addMigrateCommand(program: Command): void {
     .addHelpText(
       'after',
       '\nStop `liveness start` first, and set what the new installation will be started with; SECRETS_KEY and\n' +
-        'AUDIT_SIGNING_KEY are those in DATA_DIR (SECRETS_KEY_FILE=data/secrets.key). Both servers must be empty.\n' +
+        'AUDIT_SIGNING_KEY are those it was started with before, or else those in DATA_DIR\n' +
+        '(SECRETS_KEY_FILE=data/secrets.key, unless the key was rotated). Both servers must be empty.\n' +
         'Interrupted, the same command goes on. When it has ended, nothing starts on DATA_DIR any more.',
     )
     .action(({ json }: { json?: true }) => run(json))
@@ -40,7 +41,7 @@ async function run(json: true | undefined): Promise<void> {
   if (databaseUrl === undefined || eventStoreUrl === undefined) {
     throw new CommandError('Set EVENTSTORE_URL and DATABASE_URL to the servers to move to; DATA_DIR is moved from.')
   }
-  if (!existsSync(join(dataDir, 'postgres', 'data')) && !existsSync(join(dataDir, 'postgres-location'))) {
+  if (!hasHome(dataDir)) {
     throw new CommandError(`DATA_DIR ${dataDir} holds no embedded servers' data: there is nothing to move.`)
   }
   const { secretsKeys, auditSigningKey } = await secretsOf(config)

@@ -14,6 +14,12 @@ export interface Home {
 /** Where data lie that cannot lie in the data directory. Survives a reboot, unlike the folder for temporary files. */
 const ELSEWHERE = '/var/lib/liveness'
 
+const pointerIn = (dataDir: string) => join(resolve(dataDir), 'postgres-location')
+
+/** Whether an embedded server's data lie in this data directory, or belong to it. Makes nothing. */
+export const hasHome = (dataDir: string): boolean =>
+  existsSync(join(resolve(dataDir), 'postgres', 'data')) || existsSync(pointerIn(dataDir))
+
 /**
  * Finds the server's folder, and makes it when there is none yet: `postgres` in the data directory, or, when the user
  * the server must run as cannot get there (root's own folders), one below /var/lib/liveness. That choice is made once
@@ -21,7 +27,7 @@ const ELSEWHERE = '/var/lib/liveness'
  */
 export async function findHome(dataDir: string): Promise<Home> {
   const inside = join(resolve(dataDir), 'postgres')
-  const pointer = join(resolve(dataDir), 'postgres-location')
+  const pointer = pointerIn(dataDir)
   if (existsSync(pointer)) {
     const path = (await readFile(pointer, 'utf8')).trim()
     if (!existsSync(path)) {

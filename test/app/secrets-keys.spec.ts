@@ -1,11 +1,17 @@
 /** Which SECRETS_KEY a process writes with, and how all of them change over. */
 import { createHmac } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { createSeal } from '../../src/accounts/seal.ts'
-import { chooseKeys, keepKeys, rotateKeys } from '../../src/app/secrets-keys.ts'
+import { keysOfChange } from '../../src/app/secrets.ts'
+import { chooseKeys, keepKeys, NeverUsed, refuseNeverUsed, rotateKeys } from '../../src/app/secrets-keys.ts'
+import { loadConfig } from '../../src/config.ts'
 import { migrate } from '../../src/postgres/migrate.ts'
 import { connect } from '../../src/postgres/pool.ts'
 import { freshDatabase } from '../support/postgres.ts'
+import { liveness } from '../support/product.ts'
 
 const [old, next] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
 const customerId = '11111111-1111-4111-8111-111111111111'
@@ -86,4 +92,47 @@ test('a process without the new key stops as soon as everybody else writes with 
   await pool.query('update installation set secrets_key_fingerprint = $1', [fingerprint])
   await expect.poll(() => because).toMatch(/has not got the new one/)
   await kept.stop()
+})
+
+test('a database that nothing was started on has nothing to rotate, and gets nothing by being asked', async () => {
+  await expect(refuseNeverUsed(pool)).rejects.toThrow(NeverUsed)
+  await expect(rotateKeys(pool, { next, previous: old })).rejects.toThrow(/knows no SECRETS_KEY: nothing was started/)
+  await chooseKeys(pool, [old])
+  await refuseNeverUsed(pool)
+  const empty = connect(await freshDatabase(inject('postgresUrl')))
+  try {
+    await expect(refuseNeverUsed(empty)).rejects.toThrow(/^the database holds nothing of ours/)
+    const { rows } = await empty.query("select from pg_tables where schemaname = 'public'")
+    expect(rows).toEqual([])
+  } finally {
+    await empty.end()
+  }
+})
+
+describe('the keys of a change', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'liveness-keys-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  const keysOf = (more: Record<string, string>) =>
+    keysOfChange(loadConfig({ DATA_DIR: folder, ...more }, '/nowhere').config)
+  const [a, b] = [old, next].map((key) => key.toString('base64')) as [string, string]
+
+  test('are named where they are missing or the same, and none is made', async () => {
+    await expect(keysOf({})).rejects.toThrow(
+      'Set SECRETS_KEY, the new key, and SECRETS_KEY_PREVIOUS, the one before it, to rotate.',
+    )
+    await expect(keysOf({ SECRETS_KEY: b })).rejects.toThrow('Set SECRETS_KEY_PREVIOUS, the one before it, to rotate.')
+    await expect(keysOf({ SECRETS_KEY_PREVIOUS: a })).rejects.toThrow('Set SECRETS_KEY, the new key, to rotate.')
+    await expect(keysOf({ SECRETS_KEY: a, SECRETS_KEY_PREVIOUS: a })).rejects.toThrow('are the same key')
+    expect(readdirSync(folder)).toEqual([])
+    expect(await keysOf({ SECRETS_KEY: b, SECRETS_KEY_PREVIOUS: a })).toEqual({ next, previous: old })
+  })
+
+  test('`secrets rotate` says which folder it looked at, and makes nothing there', async () => {
+    const dataDir = join(folder, 'never-used')
+    const env = { DATA_DIR: dataDir, SECRETS_KEY: b, SECRETS_KEY_PREVIOUS: a }
+    await expect(liveness(env, 'secrets', 'rotate')).rejects.toThrow(
+      `There is nothing to rotate: DATA_DIR ${dataDir} holds no embedded servers' data`,
+    )
+    expect(existsSync(dataDir)).toBe(false)
+  })
 })
