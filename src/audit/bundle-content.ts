@@ -12,6 +12,7 @@ import { customerHead, meteringHead, pointFaults } from './anchored-point.ts'
 import type { AnchorsLine, BundledEvent } from './bundle.ts'
 import { callDigests } from './call-digests.ts'
 import { statementDocument } from './document.ts'
+import { eventFault } from './form-fault.ts'
 import { type Heads, passEvent } from './heads.ts'
 import { heldAgainst } from './held-against.ts'
 import { meteringMonth } from './metering-month.ts'
@@ -115,7 +116,7 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
         for (const fault of records.pass(parseMeteringEvent(stored).event)) say(placeOf(bundled), fault)
       } catch (error) {
         if (!(error instanceof UnreadableEvent)) throw error
-        say(placeOf(bundled), error.message)
+        say(placeOf(bundled), eventFault(error))
       }
     },
     event(bundled: BundledEvent): void {
@@ -146,7 +147,7 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
       const names = [...new Set([...Object.keys(expected), ...Object.keys(found)])]
       for (const name of names.toSorted()) {
         if (textOf(expected[name]) !== textOf(found[name]))
-          say('the statement', `its ${name} is not what the events say`)
+          say('the statement', `its field "${name}" is not what the events say`)
       }
     },
     /** After the last part. */

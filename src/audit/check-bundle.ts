@@ -3,10 +3,11 @@
  * no setting.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { canonicalText } from '../events/canonical.ts'
+import { canonicalBytes } from '../events/canonical.ts'
 import { type Anchor, type PublicKeys, signatureFault } from './anchor.ts'
 import { type BundleLine, lineSchema, type PartName, partNames } from './bundle.ts'
 import { contentCheck } from './bundle-content.ts'
+import { formFault } from './form-fault.ts'
 
 export interface Difference {
   /** A line of the file, an event, a record, or a part. */
@@ -17,7 +18,7 @@ export interface Difference {
 export interface BundleReport {
   /** Empty when everything agrees. */
   readonly differences: readonly Difference[]
-  /** What was verified; null when the file does not even begin as a bundle. */
+  /** What was verified; null when the file does not even begin as a bundle, or was left before its end. */
   readonly content: (ReturnType<ReturnType<typeof contentCheck>['end']> & { customerId: string; month: string }) | null
 }
 
@@ -36,21 +37,35 @@ export async function checkBundle(
   let manifest: ManifestLine | undefined
   let stage = 0
   let number = 0
+  /** Parts of lines that cannot be read; '' where not even that is known. They are not missing from the file. */
+  const damaged = new Set<PartName | 'manifest' | ''>()
+  const isMissing = (part: PartName | 'manifest') => !damaged.has(part) && !damaged.has('')
 
   const lines = linesOf(chunks)
   for (;;) {
-    const bytes = await nextLine(lines, (fault) => say('the file', `line ${number + 1}: ${fault}`))
-    if (bytes === null) break
+    const bytes = await nextLine(lines, (fault) => say(`line ${number + 1}`, fault))
+    if (bytes === null) return { differences, content: null }
+    if (bytes === undefined) break
     if (differences.length >= mostDifferences) {
       say('the file', `more than ${mostDifferences} differences: read no further than line ${number}`)
       await lines.return(undefined)
-      break
+      return { differences, content: null }
     }
     number += 1
     const where = `line ${number}`
-    const line = readLine(bytes, (fault) => say(where, fault))
+    const { part, line } = readLine(bytes, (fault) => say(where, fault))
     if (manifest !== undefined) say(where, 'it stands behind the manifest')
-    if (line === null) continue
+    const tally = tallies.get(part as PartName)
+    if (tally !== undefined) {
+      tally.lines += 1
+      tally.bytes += bytes.length
+      tally.hash.update(bytes)
+    }
+    if (line === null) {
+      // The half of a line that a file ends with when it was cut off stands for no other.
+      if (part !== '' || bytes.at(-1) === lineFeed) damaged.add(part)
+      continue
+    }
     if (line.part === 'manifest') {
       manifest ??= line
       continue
@@ -58,41 +73,37 @@ export async function checkBundle(
     const place = partNames.indexOf(line.part)
     if (place < stage) say(where, `a line of part "${line.part}" stands behind one of part "${partNames[stage]}"`)
     stage = Math.max(stage, place)
-    const tally = tallies.get(line.part)
-    if (tally !== undefined) {
-      tally.lines += 1
-      tally.bytes += bytes.length
-      tally.hash.update(bytes)
-    }
     if (line.part === 'anchors') {
       if (subject !== undefined) say(where, 'a second part "anchors"')
       const { customerId, month } = line
       subject ??= { customerId, month, check: contentCheck(line, keys, kept, say) }
     } else if (subject === undefined) {
-      say(where, 'the file does not begin with the part "anchors"')
+      if (isMissing('anchors')) say(where, 'the file does not begin with the part "anchors"')
       return { differences, content: null }
     } else if (line.part === 'statement') subject.check.statement(line.statement)
     else if (line.part === 'metering') subject.check.metering(line.event)
     else subject.check.event(line.event)
   }
-  if (tallies.get('statement')?.lines !== 1) say('the file', 'it must hold one statement')
   if (subject === undefined) {
-    say('the file', 'it holds no part "anchors": it is no bundle')
+    if (isMissing('anchors')) say('the file', 'it holds no part "anchors": it is no bundle')
     return { differences, content: null }
   }
+  const statements = tallies.get('statement')?.lines ?? 0
+  if (statements > 1 || (statements === 0 && isMissing('statement'))) say('the file', 'it must hold one statement')
   const { customerId, month, check } = subject
-  if (manifest === undefined) say('the file', 'it has no manifest: it was cut off')
-  else for (const fault of manifestFaults(manifest, tallies, subject, keys)) say('the manifest', fault)
+  if (manifest === undefined) {
+    if (isMissing('manifest')) say('the file', 'it has no manifest: it was cut off')
+  } else for (const fault of manifestFaults(manifest, tallies, subject, keys)) say('the manifest', fault)
   return { differences, content: { customerId, month, ...check.end() } }
 }
 
-/** Null at the end, also where a line has none. */
+/** Undefined at the end, null where a line has none. */
 async function nextLine(
   lines: AsyncGenerator<Buffer, void, undefined>,
   say: (fault: string) => void,
-): Promise<Buffer | null> {
+): Promise<Buffer | null | undefined> {
   try {
-    return (await lines.next()).value ?? null
+    return (await lines.next()).value ?? undefined
   } catch (error) {
     if (!(error instanceof NoBundle)) throw error
     say(error.message)
@@ -122,7 +133,8 @@ function manifestFaults(
   return faults
 }
 
-/** A statement with some 50,000 changes; events are far below. Longer lines are of no bundle. */
+const lineFeed = 10
+/** A statement with some 50,000 changes; events are far below. A line of a bundle is shorter. */
 const longestLine = 32 * 1_048_576
 /** So many differences are named; a file that has more is read no further. */
 const mostDifferences = 10_000
@@ -135,12 +147,11 @@ async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, v
   let size = 0
   const grow = (bytes: number) => {
     size += bytes
-    if (size > longestLine)
-      throw new NoBundle(`it has a line of more than ${longestLine / 1_048_576} MiB: it is no bundle`)
+    if (size >= longestLine) throw new NoBundle(`it has ${longestLine / 1_048_576} MiB or more: this is no bundle`)
   }
   for await (const chunk of chunks) {
     let from = 0
-    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+    for (let at = chunk.indexOf(lineFeed); at >= 0; at = chunk.indexOf(lineFeed, from)) {
       grow(at + 1 - from)
       yield Buffer.concat([...pending, chunk.subarray(from, at + 1)])
       pending = []
@@ -153,20 +164,34 @@ async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, v
   if (pending.length > 0) yield Buffer.concat(pending)
 }
 
-function readLine(bytes: Buffer, say: (fault: string) => void): BundleLine | null {
+/** The line, null where it is none, and what part it says it is of; '' for none of a bundle. */
+function readLine(
+  bytes: Buffer,
+  say: (fault: string) => void,
+): { part: PartName | 'manifest' | ''; line: BundleLine | null } {
   const text = bytes.toString('utf8')
+  const isWhole = bytes.at(-1) === lineFeed
+  if (!isWhole) say('it does not end with a line feed')
   let value: unknown
   try {
     value = JSON.parse(text)
-    // One spelling only, so that no two verifiers read a line differently.
-    if (!Buffer.from(`${canonicalText(value)}\n`).equals(bytes)) say('it is not in canonical form')
   } catch {
-    say('it is no JSON')
-    return null
+    if (isWhole) say('it is no JSON')
+    return { part: '', line: null }
   }
-  const line = lineSchema.safeParse(value)
-  if (line.success) return line.data
-  const [issue] = line.error.issues
-  say(`it is no line of a bundle: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`)
-  return null
+  // One spelling only, so that no two verifiers read a line differently.
+  if (!isCanonical(value, isWhole ? bytes.subarray(0, -1) : bytes)) say('it is not in canonical form')
+  const parsed = lineSchema.safeParse(value)
+  if (parsed.success) return { part: parsed.data.part, line: parsed.data }
+  say(`it is no line of a bundle: ${formFault(parsed.error, value)}`)
+  const named = (value as { part?: unknown } | null)?.part
+  return { part: [...partNames, 'manifest' as const].find((part) => part === named) ?? '', line: null }
+}
+
+function isCanonical(value: unknown, bytes: Buffer): boolean {
+  try {
+    return canonicalBytes(value).equals(bytes)
+  } catch {
+    return false // half of a surrogate pair has no such form
+  }
 }

@@ -5,6 +5,7 @@ import { customerStream } from '../events/catalogue.ts'
 import { parseCustomerEvent, UnreadableEvent } from '../events/parse.ts'
 import type { EventStore, StoredEvent } from '../eventstore/store.ts'
 import { foldMonth, type LoggedEvent, type MonthStatement } from '../statements/month.ts'
+import { eventFault } from './form-fault.ts'
 import { type ChainBreak, type Heads, passEvent } from './heads.ts'
 import { streamRules, type VoidTarget } from './rules.ts'
 
@@ -89,7 +90,7 @@ export function readable(stored: StoredEvent, say: (fault: string) => void): Log
     return { revision: stored.revision, eventId: stored.id, actor: metadata.actor, hash: metadata.hash, event }
   } catch (error) {
     if (!(error instanceof UnreadableEvent)) throw error
-    say(error.message)
+    say(eventFault(error))
     return null
   }
 }

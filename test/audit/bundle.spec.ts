@@ -314,33 +314,6 @@ test('bundles of any history agree in both verifiers, whenever anchors were take
   )
 }, 120_000)
 
-test('a file without an end or without lines is left in a sentence, not read into memory', async () => {
-  let given = 0
-  let isClosed = false
-  async function* endless(chunk: Buffer): AsyncGenerator<Buffer> {
-    try {
-      for (;;) {
-        given += chunk.length
-        yield chunk
-      }
-    } finally {
-      isClosed = true
-    }
-  }
-  const zeros = await checkBundle(endless(Buffer.alloc(1 << 20)), world.keys)
-  expect(faultsOf(zeros)).toEqual([
-    'the file: line 1: it has a line of more than 32 MiB: it is no bundle',
-    'the file: it must hold one statement',
-    'the file: it holds no part "anchors": it is no bundle',
-  ])
-  expect(given).toBeLessThan(40 << 20)
-  expect(isClosed).toBe(true)
-  isClosed = false
-  const lines = await checkBundle(endless(Buffer.from('{}\n'.repeat(1_000))), world.keys)
-  expect(faultsOf(lines).length).toBeLessThan(10_010)
-  expect(isClosed).toBe(true)
-})
-
 test('an export that is killed in the middle leaves nothing under its name, and what it left proves nothing', async () => {
   const folder = reachableFolder('liveness-killed-')
   const [whole, path] = [join(folder, 'whole.ndjson'), join(folder, 'bundle.ndjson')]

@@ -335,6 +335,6 @@ test('an event that cannot be read is named, and the rest is still looked at', a
   const at = stream.findIndex(isCall)
   forge(stream, at, (data) => delete data.plan)
   const { findings, all } = await replayed(store, id)
-  expect(findings[0]).toMatchObject({ revision: BigInt(at), fault: expect.stringMatching(/cannot read/) })
+  expect(findings[0]).toMatchObject({ revision: BigInt(at), fault: expect.stringMatching(/cannot be read/) })
   expect(all).toHaveLength(stream.length - 1)
 })

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 PARTS = ["anchors", "metering", "event", "statement", "manifest"]
 TERMS = ["plan", "monthlyLimit", "monthlyFee", "overageUnitPrice"]
 OPENER = [*TERMS, "hardCap", "keys", "licence", "scheduled", "ended", "deactivated"]
+LONGEST = 32 << 20
 
 
 # Words
@@ -335,18 +336,31 @@ class Metering:
 
 # What a verifier of a bundle checks
 
+class Refused(ValueError):
+    """In words."""
+
+def lines_of(path, at):
+    with open(path, "rb") as file:
+        for number, raw in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
+            at(f"line {number}")
+            if len(raw) == LONGEST or raw[-1:] != b"\n":
+                raise Refused("it has 32 MiB or more" if len(raw) == LONGEST else "no line feed ends it")
+            yield number, raw
+
 def verify(path, keys, kept, at):
     # Read twice, so that of the calls only those need be remembered that are voided.
-    voids = (json.loads(raw)["event"] for raw in open(path, "rb") if raw.startswith(b'{"event":') and b"DetectionVoided" in raw)
+    voids = (json.loads(raw)["event"] for _, raw in lines_of(path, at) if raw.startswith(b'{"event":') and b"DetectionVoided" in raw)
     calls = {void["data"]["revision"]: None for void in voids if void["type"] == "DetectionVoided"}
     tallies = {part: [0, 0, hashlib.sha256()] for part in PARTS}
     stage, found, manifest = 0, None, None
-    for number, raw in enumerate(open(path, "rb"), 1):
+    for number, raw in lines_of(path, at):
         line, expect = json.loads(raw), at(f"line {number}")
         part = line["part"]
         expect(canonical(line) + b"\n" == raw, "it is not in canonical form")
         expect(manifest is None, "it stands behind the manifest")
-        expect(PARTS.index(part) >= stage and (number == 1) == (part == "anchors"), "it is out of order")
+        if (number == 1) != (part == "anchors"):
+            raise Refused("it is out of order")
+        expect(PARTS.index(part) >= stage, "it is out of order")
         stage = PARTS.index(part)
         tallies[part][0] += 1
         tallies[part][1] += len(raw)
@@ -383,19 +397,27 @@ def verify(path, keys, kept, at):
                 metering.call(event)
             if part == "event" and (is_call or event["data"]["occurredAt"][:7] == month):
                 statement.add(event)
+    if manifest is None:
+        return at("the file")(False, "it has no manifest: it was cut off, or is empty")
     for chain in chains.values():
         end = f"it ends at revision {chain.head[0]}, the anchor after has {chain.end[0]}, or another hash"
         at(chain.stream)(chain.head == chain.end, end)
     metering.end(at(streams["metering"]), chains["event"].head[0])
     at("the statement")(found == statement.document(), "it is not what the events say")
-    if manifest is None:
-        return at("the file")(False, "it has no manifest: it was cut off")
     expect, signed = at("the manifest"), manifest["manifest"]
     check_signature(expect, signed, manifest["signature"], keys)
     expect(pick(signed, ["format", *subject]) == {"format": "liveness-bundle/1", **subject}, "it is of another bundle")
     parts = [{"part": part, "lines": lines, "bytes": size, "sha256": digest.hexdigest()}
              for part, (lines, size, digest) in tallies.items() if part != "manifest"]
     expect(signed["parts"] == parts and tallies["statement"][0] == 1, "the parts are not what was signed")
+
+MALFORMED = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError)
+
+def fault_of(error):
+    if isinstance(error, OSError):
+        return f"{error.filename or 'it'} cannot be read: {error.strerror}"
+    missing = isinstance(error, KeyError) and f"{error.args[0]!a:.80} is missing"
+    return str(error) if isinstance(error, Refused) else missing or "it is not of the form that docs/audit.md gives"
 
 def main(arguments):
     given = {"--key": [], "--anchor": [], "": []}
@@ -409,16 +431,19 @@ def main(arguments):
             for path in given["--anchor"]]
     agreeing = 0
     for path in given[""]:
-        differences = []
-        at = lambda where: lambda holds, fault: holds or differences.append(f"{where}: {fault}")
+        differences, last = [], {"at": "the file"}
+        at = lambda where: last.update(at=where) or (lambda holds, fault: holds or differences.append(f"{where}: {fault}"))
         try:
             verify(path, keys, kept, at)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            differences.append(f"the file cannot be read any further: {error!r}")
+        except (OSError, *MALFORMED) as error:
+            differences.append(f"{last['at']}: {fault_of(error)}; the rest was not judged")
         print("\n  ".join([path + (" DIFFERS" if differences else " agrees"), *differences]))
         agreeing += not differences
     return 0 if agreeing == len(given[""]) > 0 else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (OSError, *MALFORMED) as error:
+        sys.exit(f"a key or an anchor that was given: {fault_of(error)}")
