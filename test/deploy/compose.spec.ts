@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DCLinter } from 'dclint'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { meteringRules } from '../../src/app/metering.ts'
 import { chooseRoles } from '../../src/app/roles.ts'
 import { refuseMissingSecrets } from '../../src/app/secrets.ts'
 import { loadConfig, settingNames } from '../../src/config.ts'
+import { kafkaSettings } from '../../src/relay/topic.ts'
 import { compose, composeText, ours, root, type Service, withDefaults } from './compose-file.ts'
 import { images } from './images.ts'
 
@@ -237,5 +239,38 @@ describe('other images', () => {
     expect(conf).toMatch(/^NodeIp: 0\.0\.0\.0$/m)
     expect(conf).toMatch(/^ReplicationIp: 0\.0\.0\.0$/m)
     expect(conf).toMatch(/^SecondaryIndexing:\n {2}Enabled: false$/m)
+  })
+})
+
+describe('the override files of docs/deployment.md', () => {
+  const overrides = [...readFileSync(join(root, 'docs/deployment.md'), 'utf8').matchAll(/```yaml\n([\s\S]*?)```/g)]
+    .map(([, text = '']) => text)
+    .map((text) => ({ text, services: parse(text, { merge: true, logLevel: 'silent' }).services }))
+
+  test('name services that are there, and settings that the program has', () => {
+    expect(overrides).toHaveLength(3)
+    for (const { services: changed } of overrides) {
+      expect(Object.keys(changed).filter((name) => !(name in compose.services))).toEqual([])
+      const named = Object.values<Partial<Service>>(changed).flatMap(({ environment = {} }) => Object.keys(environment))
+      const known = settingNames.flatMap((name): string[] => [name, `${name}_FILE`])
+      expect(named.filter((name) => !known.includes(name))).toEqual([])
+    }
+  })
+
+  test('servers elsewhere: none starts here, nothing waits for one, and each process of ours is told of all', () => {
+    const { text = '', services: changed = {} } = overrides.find(({ text }) => text.includes('x-elsewhere')) ?? {}
+    const unused = Object.keys(changed).filter((name) => changed[name].profiles?.includes('unused'))
+    expect(unused.toSorted()).toEqual(['eventstore', 'kafka', 'postgres'])
+    expect(Object.keys(changed).toSorted()).toEqual([...ours.map(([name]) => name), ...unused].toSorted())
+    const waiting = services.filter(([, { depends_on = {} }]) => unused.some((server) => server in depends_on))
+    expect(waiting.map(([name]) => name).toSorted()).toEqual(ours.map(([name]) => name).toSorted())
+    for (const [name, service] of waiting) {
+      expect(text, name).toContain(`  ${name}: { environment: *elsewhere, depends_on: !reset {} }`)
+      const given = { EVENTSTORE_URL: 'esdb://store?tls=true', KAFKA_BROKERS: 'kafka:9093', KAFKA_TLS: 'on' }
+      const environment = Object.keys(changed[name].environment).map((key) => [key, given[key as 'KAFKA_TLS'] ?? ''])
+      const { config } = loadConfig({ ...environmentOf(service), ...Object.fromEntries(environment) }, '/nowhere')
+      expect(kafkaSettings(config)).toEqual({ brokers: ['kafka:9093'], ssl: true })
+      expect(chooseRoles(config)).toHaveLength(1)
+    }
   })
 })
