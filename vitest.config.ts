@@ -17,7 +17,7 @@ export default defineConfig({
     sequence: { sequencer: SimulationFirst },
     // On two cores: many of the files wait for servers, brokers and browsers more than they compute.
     maxWorkers: 3,
-    // A worker loads the libraries once and not for each file: a quarter less CPU. So a file leaves nothing behind in
+    // A worker loads the libraries once and not for each file: half of the time of all imports. So a file leaves nothing behind in
     // its process: no changed environment, clock or listener.
     isolate: false,
     testTimeout: 30_000,

@@ -3,10 +3,8 @@ import { createPublicKey } from 'node:crypto'
 import { isAbsolute, relative } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { ClockOutOfService } from '../commands/clock.ts'
-import { EventStoreUnavailable } from '../eventstore/store.ts'
+import { passesByItself } from '../commands/transient.ts'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
-import { isUnavailable } from '../postgres/pool.ts'
 import { TickFailed } from '../relay/ticks.ts'
 import type { PublicKeys } from './anchor.ts'
 import { keepAnchor, listAnchors, newestAnchor } from './anchor-files.ts'
@@ -80,7 +78,7 @@ export function createLook(options: Omit<DailyAnchorOptions, 'databaseUrl' | 'da
     } catch (error) {
       const alarm = (fault: unknown) =>
         log.error({ err: fault, alarm: 'anchor' }, `the log could not be anchored: ${messageOf(fault)}`)
-      if (!passesByItself(error)) return alarm(error)
+      if (!(error instanceof TickFailed || passesByItself(error))) return alarm(error)
       const missing = await missingMs().catch(alarm)
       if (missing === undefined) return
       if (missing >= overdueMs) return alarm(error)
@@ -88,12 +86,6 @@ export function createLook(options: Omit<DailyAnchorOptions, 'databaseUrl' | 'da
     }
   }
 }
-
-const passesByItself = (error: unknown): boolean =>
-  error instanceof ClockOutOfService ||
-  error instanceof EventStoreUnavailable ||
-  error instanceof TickFailed ||
-  isUnavailable(error)
 
 const hasAnchorOf = async (dir: string, time: string): Promise<boolean> =>
   (await listAnchors(dir)).some(({ through }) => through.startsWith(time.slice(0, 10)))

@@ -16,6 +16,7 @@ import { comparePositions } from '../projections/generations.ts'
 import { customerOf } from '../relay/feed.ts'
 import type { LoggedEvent } from '../statements/month.ts'
 import type { Anchor } from './anchor.ts'
+import { eventFault } from './form-fault.ts'
 import { type Heads, passEvent } from './heads.ts'
 import { readable } from './replay.ts'
 import { faultsAfter, repeats } from './rules.ts'
@@ -149,7 +150,7 @@ export function logCheck({ log, anchors, customerId: only, say }: LogCheckOption
       work()
     } catch (error) {
       if (!(error instanceof UnreadableEvent)) throw error
-      say('unreadable', where, error.message)
+      say('unreadable', where, eventFault(error))
     }
   }
 

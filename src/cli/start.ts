@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import pretty from 'pino-pretty'
 import { chooseRoles } from '../app/roles.ts'
 import { firstSignal } from '../app/shutdown.ts'
+import { passesByItself } from '../commands/transient.ts'
 import { type LoadedConfig, loadConfig, type Role, roleNames, rolesSchema } from '../config.ts'
 import { createLogger, roleLog } from '../http/logging.ts'
 import type { App } from '../main.ts'
@@ -87,6 +88,7 @@ async function greet(app: App, { config }: LoadedConfig, log: Logger): Promise<v
     return print('For another API key: npx liveness customer create --plan standard')
   }
   const created = await createCustomer(app.system, { plan: 'standard', hardCap: false }).catch((error: unknown) => {
+    if (!passesByItself(error)) throw error
     // It serves already: one who makes customers by hand needs none of this.
     log.warn({ err: error }, 'no demonstration customer could be made just now; the next start tries again')
     return null
