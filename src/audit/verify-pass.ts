@@ -50,8 +50,8 @@ export function throwIfInterrupted(signal: AbortSignal): void {
 
 /**
  * The product may go on meanwhile: read models are compared in a snapshot that is taken when the pass has come to
- * where they stood, and by the time it has come to where the snapshot stands. So it is held for a short time only,
- * however long the log is.
+ * where they stood, and by the time it has come to where the snapshot stands. So it is held while that is read which
+ * was appended since the pass began, and never while the whole log is.
  */
 export async function passWholeLog(options: PassOptions, work: Work): Promise<Compared> {
   const { store, pool, month, from, signal, streams = true, onEvent, keep, keepEveryMs = 60_000 } = options
@@ -164,7 +164,10 @@ const lastOf = ({ position, stream, revision, id, metadata }: PositionedEvent): 
   hash: hashOf(metadata),
 })
 
-/** The snapshot comes first: the log that is read behind it has everything that it has folded. */
+/**
+ * The snapshot comes first: the log that is read behind it has everything that it has folded. It is held for as long as
+ * the two streams take.
+ */
 export async function passCustomer(options: PassOptions, customerId: string, work: Work): Promise<Compared> {
   const { store, pool, month, signal, onEvent } = options
   const { memory, say, check } = work

@@ -39,11 +39,16 @@ export interface Snapshot {
   close(): Promise<void>
 }
 
-/** Everything read through it is of one instant. It keeps Postgres from cleaning up, so it is not held for long. */
+/**
+ * Everything read through it is of one instant. It keeps Postgres from cleaning up, so it is closed as soon as it was
+ * compared. It locks no row: nobody waits for it, and it may idle for as long as the log between is read.
+ */
 export async function openSnapshot(pool: pg.Pool): Promise<Snapshot> {
   const client = await pool.connect()
   try {
-    await client.query('begin isolation level repeatable read, read only')
+    await client.query(
+      'begin isolation level repeatable read, read only; set local idle_in_transaction_session_timeout = 0',
+    )
   } catch (error) {
     client.release(true)
     throw error

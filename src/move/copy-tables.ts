@@ -3,6 +3,7 @@
  * but the few named here, so that one added later is moved too.
  */
 import type pg from 'pg'
+import { transaction } from '../postgres/pool.ts'
 
 /** Folds of the log: the target's own are made from its own log, for they hold its positions. */
 const foldedSchemas = /^(readmodel|readmodel_\d+|metering)$/
@@ -57,17 +58,26 @@ export async function firstFilled(client: pg.ClientBase | pg.Pool, tables: reado
 
 const pageRows = 1_000
 
+/** Both sessions show values alike, and each may take as long as it does, also while the other is at work. */
+const asLongAsItTakes = `set local timezone = 'UTC'; set local datestyle = 'ISO'; set local statement_timeout = 0;
+  set local idle_in_transaction_session_timeout = 0`
+
 /**
- * Empties the tables of the target and fills them with the source's rows. Both clients must be in a transaction: the
- * source's a snapshot, the target's all or nothing.
+ * Empties the tables of the target and fills them with the source's rows as they were at one instant: all or nothing.
  * @returns how many rows
  * @throws OtherTables when a table is not the same afterwards
  */
-export async function copyTables(
-  source: pg.ClientBase,
-  target: pg.ClientBase,
-  tables: readonly string[],
-): Promise<number> {
+export function copyTables(source: pg.Pool, target: pg.Pool, tables: readonly string[]): Promise<number> {
+  return transaction(source, async (from) => {
+    await from.query(`set transaction isolation level repeatable read, read only; ${asLongAsItTakes}`)
+    return transaction(target, async (to) => {
+      await to.query(asLongAsItTakes)
+      return copyRows(from, to, tables)
+    })
+  })
+}
+
+async function copyRows(source: pg.ClientBase, target: pg.ClientBase, tables: readonly string[]): Promise<number> {
   for (const table of tables.toReversed()) await target.query(`delete from "${table}"`)
   let copied = 0
   for (const table of tables) {
@@ -87,7 +97,7 @@ export async function copyTables(
   return copied
 }
 
-/** Of all rows, in an order that does not depend on where they lie. Both sessions must show values alike. */
+/** Of all rows, in an order that does not depend on where they lie. */
 async function digestOf(client: pg.ClientBase, table: string): Promise<string> {
   const { rows } = await client.query<{ digest: string }>(
     `select count(*) || ':' || coalesce(md5(string_agg(row, '' order by row)), '') as digest

@@ -13,7 +13,7 @@ import { verify } from '../audit/verify.ts'
 import { kinds, type VerifyReport } from '../audit/verify-report.ts'
 import type { EventStore } from '../eventstore/store.ts'
 import { migrate } from '../postgres/migrate.ts'
-import { databaseTime, transaction } from '../postgres/pool.ts'
+import { databaseTime } from '../postgres/pool.ts'
 import { ensureReadModels } from '../projections/generations.ts'
 import { appendTick } from '../relay/ticks.ts'
 import { copyLog } from './copy-log.ts'
@@ -94,7 +94,7 @@ export async function move(options: MoveOptions): Promise<Moved> {
   onStage('compare')
   // Read back from the target, every one of them.
   if ((await copy()).appended > 0) throw new NotTheSame('The target has lost events that it acknowledged.')
-  const rows = await moveTables(options, tables)
+  const rows = await copyTables(source.pool, target.pool, tables)
 
   const { pool, url, store } = target
   onStage('read models')
@@ -142,17 +142,6 @@ async function claimTarget({ source, target }: MoveOptions, tables: readonly str
     await target.pool.query('insert into moved_in (source) values ($1)', [id])
   }
   await ensureReadModels(target.pool)
-}
-
-function moveTables({ source, target }: MoveOptions, tables: readonly string[]): Promise<number> {
-  const alike = "set local timezone = 'UTC'; set local datestyle = 'ISO'; set local statement_timeout = 0"
-  return transaction(source.pool, async (from) => {
-    await from.query(`set transaction isolation level repeatable read, read only; ${alike}`)
-    return transaction(target.pool, async (to) => {
-      await to.query(alike)
-      return copyTables(from, to, tables)
-    })
-  })
 }
 
 async function verified({ target, publicKeys, anchorDir, signal, onWarning }: MoveOptions): Promise<VerifyReport> {

@@ -37,7 +37,8 @@ export function clientConfig(url: string, applicationName: string, statementTime
     statement_timeout: statementTimeoutMs,
     ...(statementTimeoutMs > 0 && { query_timeout: statementTimeoutMs + NETWORK_MARGIN_MS }),
     // A process that freezes inside a transaction must not hold its row locks longer than a leader its lock: whoever
-    // takes over would wait for them. Nothing in a transaction of ours waits so long for anything but Postgres.
+    // takes over would wait for them. A leader's transaction that waits longer for the event store ends too, and is done
+    // again from the log. Others that must outlast such a wait say so themselves, with `set local`.
     idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
     types,

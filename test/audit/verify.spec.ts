@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -10,6 +11,7 @@ import { Interrupted } from '../../src/audit/verify-pass.ts'
 import { mostDifferences, noFindings, sayInto } from '../../src/audit/verify-report.ts'
 import { keepState, loadState, missingHead, type VerifyState } from '../../src/audit/verify-resume.ts'
 import type { EventStore } from '../../src/eventstore/store.ts'
+import { connect } from '../../src/postgres/pool.ts'
 import { type Database, openDatabase } from '../projections/support.ts'
 import { histories } from '../support/histories.ts'
 import type { MemoryStore } from '../support/memory-store.ts'
@@ -151,6 +153,27 @@ test('nothing is found while the product goes on: calls, projections, metering',
   const report = await verified(busy)
   expect(report.differences).toEqual([])
   expect(report.events).toBe(store.all().length)
+  await world.close()
+})
+
+test('a log that takes longer to read than Postgres lets a transaction wait is verified all the same', async () => {
+  const { world, customerId } = await february()
+  await foldTables(world.store, pool)
+  const impatient = connect(`${database.url}?idle_in_transaction_session_timeout=20`)
+  async function* late<T>(events: AsyncIterable<T>) {
+    await delay(100)
+    yield* events
+  }
+  const { store } = world
+  const slow: EventStore = {
+    ...store,
+    readAll: (options) => late(store.readAll(options)),
+    readForward: (stream, from, maxCount) => late(store.readForward(stream, from, maxCount)),
+  }
+  for (const options of [{}, { customerId }]) {
+    expect((await verified(slow, { pool: impatient, streams: false, ...options })).differences).toEqual([])
+  }
+  await impatient.end()
   await world.close()
 })
 
