@@ -5,7 +5,7 @@ import type { System } from '../app/system.ts'
 import { makeApiKey } from '../commands/keys.ts'
 import type { PlanName } from '../events/catalogue.ts'
 import { transaction } from '../postgres/pool.ts'
-import { operate } from './operate.ts'
+import { commit, shown } from './operate.ts'
 import { CommandError } from './output.ts'
 
 export interface CreateOptions {
@@ -24,13 +24,20 @@ export interface CreatedCustomer {
   readonly keys: { readonly primary: string; readonly secondary: string } | null
 }
 
-/** Registers a customer. The keys in the answer are kept nowhere: whoever gets them shows them once. */
-export async function createCustomer(system: System, options: CreateOptions): Promise<CreatedCustomer> {
+/**
+ * Registers a customer and waits until the read models show them. The keys in the answer are kept nowhere: whoever gets
+ * them shows them once.
+ * @throws CommandError, NotFreshYet: registered, with their account, and not shown yet
+ */
+export async function createCustomer(
+  system: Pick<System, 'pool' | 'ledgers' | 'freshness'>,
+  options: CreateOptions,
+): Promise<CreatedCustomer> {
   const customerId = randomUUID()
   const primary = makeApiKey()
   const secondary = makeApiKey()
   const register = () =>
-    operate(system, customerId, {
+    commit(system, customerId, {
       type: 'RegisterCustomer',
       customerId,
       plan: options.plan,
@@ -39,10 +46,12 @@ export async function createCustomer(system: System, options: CreateOptions): Pr
       licence: { kind: 'none' },
       keys: options.email === undefined ? { primary: primary.key, secondary: secondary.key } : undefined,
     })
-  const { state } =
+  const executed =
     options.email === undefined
       ? await register()
       : await insertAccount(system.pool, customerId, options.email, register)
+  await shown(system, customerId, executed)
+  const { state } = executed
   return {
     customer_id: customerId,
     plan: state.terms.plan,
@@ -53,7 +62,8 @@ export async function createCustomer(system: System, options: CreateOptions): Pr
 
 /**
  * Gives a customer that `register` is about to make their account. The row is written first and committed last: a
- * registration that fails leaves no account behind, and an address that is taken registers nobody.
+ * registration that fails leaves no account behind, and an address that is taken registers nobody. The transaction
+ * outlasts all tries of a registration; `register` waits for the event store and for nothing else.
  */
 async function insertAccount<T>(
   pool: pg.Pool,
@@ -62,6 +72,7 @@ async function insertAccount<T>(
   register: () => Promise<T>,
 ): Promise<T> {
   return transaction(pool, async (client) => {
+    await client.query("set local idle_in_transaction_session_timeout = '2min'")
     await client
       .query('insert into accounts (customer_id, email) values ($1, $2)', [customerId, email])
       .catch((error: unknown) => {

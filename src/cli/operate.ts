@@ -15,23 +15,37 @@ const patienceMs = 60_000
  * @throws CommandError when the decider refuses
  */
 export async function operate(system: System, customerId: string, command: CustomerCommand): Promise<Executed> {
-  const executed = await execute(system, customerId, command)
-  await system.freshness.waitFor(customerId, executed.revision, patienceMs)
+  const executed = await commit(system, customerId, command)
+  await shown(system, customerId, executed)
   return executed
+}
+
+/** Waits until the read models show what a command has committed. @throws NotFreshYet */
+export function shown(
+  { freshness }: Pick<System, 'freshness'>,
+  customerId: string,
+  { revision }: Pick<Executed, 'revision'>,
+): Promise<void> {
+  return freshness.waitFor(customerId, revision, patienceMs)
 }
 
 /**
  * Waits until the read models show all that is in the customer's stream: after a crash, or with servers started for
  * the moment, they may still be on their way. Does nothing for an unknown customer.
  */
-export async function upToDate({ ledgers, freshness }: System, customerId: string): Promise<void> {
+export async function upToDate(system: System, customerId: string): Promise<void> {
   const id = randomUUID()
   const origin = { correlationId: id, causationId: id, actor: 'operator' }
-  const { revision } = await ledgers.execute(customerId, { command: { type: 'Observe' }, origin })
-  if (revision >= 0n) await freshness.waitFor(customerId, revision, patienceMs)
+  const executed = await system.ledgers.execute(customerId, { command: { type: 'Observe' }, origin })
+  if (executed.revision >= 0n) await shown(system, customerId, executed)
 }
 
-async function execute({ ledgers }: System, customerId: string, command: CustomerCommand): Promise<Executed> {
+/** Commits a command. @throws CommandError when the decider refuses */
+export async function commit(
+  { ledgers }: Pick<System, 'ledgers'>,
+  customerId: string,
+  command: CustomerCommand,
+): Promise<Executed> {
   const id = randomUUID()
   const origin = { correlationId: id, causationId: id, actor: 'operator' }
   for (let attempt = 1; ; attempt++) {
