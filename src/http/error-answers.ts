@@ -4,7 +4,7 @@ import { counters } from '../commands/state.ts'
 import type { Execute } from './caller.ts'
 import type { Dependencies } from './dependencies.ts'
 import { type ApiError, errorStatus, failure, type MonthCounters } from './envelope.ts'
-import { endingOf } from './errors.ts'
+import { endingOf, logEnding } from './errors.ts'
 import { answerThenDrain, bodyIsUnread } from './unread-body.ts'
 
 /** How long an error may wait for the customer's counters before it goes out without them. */
@@ -20,17 +20,14 @@ export function createErrorAnswers(
   return async (thrown, request, reply) => {
     const ending = endingOf(thrown, isUnavailable)
     if (ending.kind !== 'answer') {
-      if (ending.kind === 'close_unanswered')
-        request.log.error({ err: thrown, alarm: 'undeliverable' }, 'closed without an answer')
+      logEnding(request.log, ending, thrown, 'closed without an answer')
       reply.hijack()
       request.raw.socket.destroy()
       return reply
     }
-    const { error, log, ledgerOut } = ending
+    const { error, ledgerOut } = ending
     request.errorCode = error.code
-    if (log === 'warn') request.log.warn({ err: thrown }, error.message)
-    else if (log === 'alarm') request.log.error({ err: thrown, alarm: 'customer_log' }, error.message)
-    else if (log === 'error') request.log.error({ err: thrown }, error.message)
+    logEnding(request.log, ending, thrown, error.message)
 
     // Null when authentication fails, also where the ledger was the one to say so.
     const caller = error.code === 'invalid_api_key' ? null : (request.caller ?? null)

@@ -1,5 +1,6 @@
 /** Anything thrown anywhere → how the request ends. One place, so that no error reaches a customer by accident. */
 
+import type { FastifyBaseLogger } from 'fastify'
 import { ClockOutOfService } from '../commands/clock.ts'
 import { AttemptInDoubt, ClientGone, LedgerUnavailable, LogMismatch, Undeliverable } from '../commands/errors.ts'
 import { UnreadableEvent } from '../events/parse.ts'
@@ -50,6 +51,15 @@ export function endingOf(thrown: unknown, isUnavailable: (error: unknown) => boo
   const refused = asFrameworkRefusal(thrown)
   if (refused !== null) return answer(refused)
   return answer(new ApiError('internal_error', 'Something went wrong on our side.', { cause: thrown }), 'error')
+}
+
+/** The line that an ending is worth, if any: with the alarm where a customer's log cannot be trusted. */
+export function logEnding(log: FastifyBaseLogger, ending: Ending, thrown: unknown, message: string): void {
+  if (ending.kind === 'close_unanswered') log.error({ err: thrown, alarm: 'undeliverable' }, message)
+  if (ending.kind !== 'answer') return
+  if (ending.log === 'warn') log.warn({ err: thrown }, message)
+  else if (ending.log === 'alarm') log.error({ err: thrown, alarm: 'customer_log' }, message)
+  else if (ending.log === 'error') log.error({ err: thrown }, message)
 }
 
 /** Node's word for a client that went away in the middle of its own request body. */

@@ -10,6 +10,8 @@ import { z } from 'zod'
 import type { SecretsKeys } from '../accounts/seal.ts'
 import type { Register } from '../marketplace/registration.ts'
 import type { Html } from './console/layout.tsx'
+import { errorStatus } from './envelope.ts'
+import { endingOf, logEnding } from './errors.ts'
 import { EmailForm, Ending, type EndingName, LinkSent, statusOf, TryAgain } from './marketplace-pages.tsx'
 import { createTickets } from './marketplace-ticket.ts'
 
@@ -98,19 +100,20 @@ export async function registerMarketplace(
   })
 
   async function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    if (deps.isUnavailable(thrown)) {
-      request.log.warn({ err: thrown }, 'a registration from AWS Marketplace has to be repeated')
+    const ending = endingOf(thrown, deps.isUnavailable)
+    // To register again bills nobody: here also an outcome that nobody knows may be answered.
+    const status = ending.kind === 'answer' ? errorStatus[ending.error.code] : errorStatus.service_unavailable
+    logEnding(request.log, ending, thrown, 'a registration from AWS Marketplace failed')
+    if (status === errorStatus.service_unavailable) {
       const { [tokenField]: token = '', ticket = '', email = '' } = fieldsOf(request)
       const again =
         request.routeOptions.url === accountUrl
           ? { action: accountUrl, fields: { ticket, email } }
           : { action: registerUrl, fields: { [tokenField]: token } }
       reply.header('retry-after', '5')
-      return show(reply, <TryAgain version={version} {...again} />, 503)
+      return show(reply, <TryAgain version={version} {...again} />, status)
     }
-    const refused = thrown instanceof Error && 'statusCode' in thrown && Number(thrown.statusCode) < 500
-    if (refused) return end(request, reply, 'invalid')
-    request.log.error({ err: thrown }, 'a registration from AWS Marketplace failed')
+    if (status < 500) return end(request, reply, 'invalid')
     return end(request, reply, 'broken')
   }
 

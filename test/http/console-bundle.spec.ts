@@ -141,12 +141,19 @@ test('four at once in a process, and a fifth customer is told to come again', as
   expect((await console.get(url)).statusCode).toBe(200)
 })
 
-test('a log that does not lead to its anchor breaks the download off instead of ending it', async () => {
-  const console = await anchored()
-  const [, , third] = console.store.stream(customerStream(console.customerId))
-  Object.assign(third?.metadata as object, { actor: 'somebody else' })
-  await console.app.listen({ port: 0 })
-  const { port } = console.app.server.address() as AddressInfo
-  const file = fetch(`http://localhost:${port}${url}`).then((response) => response.text())
-  await expect(file).rejects.toThrow('terminated')
-})
+test.for([
+  ['bundle', url, { actor: 'somebody else' }],
+  ['statement', '/console/usage/2026-05/statement.csv', { hash: 1 }],
+] as const)(
+  'a log that was changed breaks the %s off instead of ending it, and raises the alarm',
+  async ([, path, change]) => {
+    const console = await anchored()
+    const [, , third] = console.store.stream(customerStream(console.customerId))
+    Object.assign(third?.metadata as object, change)
+    await console.app.listen({ port: 0 })
+    const { port } = console.app.server.address() as AddressInfo
+    const file = fetch(`http://localhost:${port}${path}`).then((response) => response.text())
+    await expect(file).rejects.toThrow('terminated')
+    await vi.waitFor(() => expect(console.alarms()).toEqual({ customer_log: 1 }))
+  },
+)

@@ -4,7 +4,7 @@
  */
 import cookie from '@fastify/cookie'
 import formbody from '@fastify/formbody'
-import Fastify, { type InjectOptions } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type InjectOptions } from 'fastify'
 import { onTestFinished } from 'vitest'
 import type { CustomerCommand } from '../../src/commands/customer.ts'
 import { makeApiKey } from '../../src/commands/keys.ts'
@@ -12,6 +12,7 @@ import { createLedgers } from '../../src/commands/ledgers.ts'
 import { registerPages } from '../../src/http/console/pages/register.ts'
 import { ApiError, errorStatus } from '../../src/http/envelope.ts'
 import { registerLanding } from '../../src/http/landing.tsx'
+import { alarmsOf, createLogger } from '../../src/http/logging.ts'
 import { ensureReadModels } from '../../src/projections/generations.ts'
 import { consoleReads } from '../../src/readmodels/console.ts'
 import { openDatabase, projectAll } from '../projections/support.ts'
@@ -65,7 +66,8 @@ export async function createConsole(registration: Registration = {}) {
     ...registration,
   })
 
-  const app = Fastify()
+  const log = createLogger('info', { write: () => {} })
+  const app = Fastify({ loggerInstance: log as FastifyBaseLogger })
   await app.register(cookie, { secret: 'a secret of the test' })
   await app.register(formbody)
   app.decorateRequest('visit', null)
@@ -111,6 +113,8 @@ export async function createConsole(registration: Registration = {}) {
     customerId,
     accountId,
     bundles,
+    /** By name, how often. */
+    alarms: () => Object.fromEntries(alarmsOf(log)),
     primary,
     secondary,
     command,

@@ -3,8 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import Fastify from 'fastify'
+import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { LogMismatch } from '../../src/commands/errors.ts'
+import { alarmsOf, createLogger } from '../../src/http/logging.ts'
 import { type MarketplaceDependencies, registerMarketplace } from '../../src/http/marketplace.tsx'
 import { createTickets } from '../../src/http/marketplace-ticket.ts'
 import { createMail, type Letter, MailFailed } from '../../src/mail/mail.ts'
@@ -36,7 +38,8 @@ async function givenPages(overrides: Partial<MarketplaceDependencies> = {}) {
     isUnavailable: (error) => isTransient(error) || error instanceof MailFailed,
     ...overrides,
   }
-  const app = Fastify()
+  const log = createLogger('info', { write: () => {} })
+  const app = Fastify({ loggerInstance: log as FastifyBaseLogger })
   await app.register(registerMarketplace, { deps })
   onTestFinished(async () => {
     await app.close()
@@ -59,6 +62,7 @@ async function givenPages(overrides: Partial<MarketplaceDependencies> = {}) {
     app,
     deps,
     mail,
+    loggedAlarms: () => Object.fromEntries(alarmsOf(log)),
     land: (token: string) => post('/marketplace/register', { 'x-amzn-marketplace-token': token }),
     giveEmail: (ticket: string, email: string) => post('/marketplace/account', { ticket, email }),
     letters: async () =>
@@ -222,6 +226,12 @@ describe('a failure', () => {
     expect(page.body).toContain('name="email" value="a@example.com"')
     expect((await pages.giveEmail(ticket, 'a@example.com')).statusCode).toBe(200)
     expect(await pages.letters()).toHaveLength(1)
+  })
+  test("of a customer's log: 503 with the alarm that the API raises of it", async () => {
+    const pages = await givenPages({ register: () => Promise.reject(new LogMismatch('another log')) })
+    const page = await pages.land('token')
+    expect(page.statusCode).toBe(503)
+    expect(pages.loggedAlarms()).toEqual({ customer_log: 1 })
   })
   test('of ours: 500, without a word of what it was', async () => {
     const pages = await givenPages({ register: () => Promise.reject(new Error('secret detail')) })

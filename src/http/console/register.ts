@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { PasswordsBusy } from '../../accounts/passwords.ts'
 import { deriveKeys } from '../../accounts/seal.ts'
 import { ApiError, errorStatus } from '../envelope.ts'
-import { endingOf } from '../errors.ts'
+import { endingOf, logEnding } from '../errors.ts'
 import { type ConsoleDependencies, wantsJson } from './context.ts'
 import { ErrorPage } from './identity/error-page.tsx'
 import { registerIdentity } from './identity/register.ts'
@@ -87,11 +87,9 @@ export async function registerConsole(
     const ending = endingOf(error, deps.isUnavailable)
     // The server's own handler writes the common structure, and closes what must not be answered.
     if (wantsJson(request) || ending.kind !== 'answer') throw error
-    const { error: answer, log } = ending
+    const { error: answer } = ending
     request.errorCode = answer.code
-    if (log === 'warn') request.log.warn({ err: thrown }, answer.message)
-    else if (log === 'alarm') request.log.error({ err: thrown, alarm: 'customer_log' }, answer.message)
-    else if (log === 'error') request.log.error({ err: thrown }, answer.message)
+    logEnding(request.log, ending, thrown, answer.message)
     if (answer.retryAfterSeconds !== undefined) reply.header('retry-after', String(answer.retryAfterSeconds))
     const page = await ErrorPage({ error: answer, request, version: deps.version })
     // Once more: an unknown address ends before the hooks of this plugin.

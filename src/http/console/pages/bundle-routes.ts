@@ -4,7 +4,7 @@ import { NotAnchoredYet } from '../../../audit/choose-anchors.ts'
 import { NothingToExport } from '../../../audit/export.ts'
 import { monthText } from '../../../format.ts'
 import { ApiError, errorStatus } from '../../envelope.ts'
-import { endingOf } from '../../errors.ts'
+import { endingOf, logEnding } from '../../errors.ts'
 import { requireSession, signedInOf, wantsJson } from '../context.ts'
 import { BundleNotYetPage, bundleNotYet } from './bundle.tsx'
 import type { ConsolePagesDependencies } from './dependencies.ts'
@@ -28,9 +28,7 @@ export function registerBundles(app: FastifyInstance, deps: ConsolePagesDependen
     try {
       const bundle = await deps.bundle(customerId, month)
       bundle.once('close', leave).once('error', (error) => {
-        const ending = endingOf(error, deps.isUnavailable)
-        const alarm = ending.kind === 'answer' && ending.log === 'alarm'
-        request.log.error({ err: error, alarm }, 'a bundle broke off')
+        logEnding(request.log, endingOf(error, deps.isUnavailable), error, 'a bundle broke off')
       })
       return reply
         .type('application/x-ndjson')

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { monthOf } from '../../../commands/plans.ts'
 import { monthText } from '../../../format.ts'
 import { ApiError } from '../../envelope.ts'
+import { endingOf, logEnding } from '../../errors.ts'
 import { requireSession, signedInOf } from '../context.ts'
 import type { ConsolePagesDependencies } from './dependencies.ts'
 import type { Desk } from './desk.ts'
@@ -50,6 +51,9 @@ export function registerStatements(app: FastifyInstance, deps: ConsolePagesDepen
       throw error
     }
     const file = Readable.from(csvLines(events)).once('close', leave)
+    file.once('error', (error) => {
+      logEnding(request.log, endingOf(error, deps.isUnavailable), error, 'a statement broke off')
+    })
     return reply
       .type('text/csv; charset=utf-8')
       .header('content-disposition', `attachment; filename="statement-${month}.csv"`)
