@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Kafka as KafkaClient, logLevel } from 'kafkajs'
 import { lockDataDir } from '../../src/data-dir.ts'
+import { ensureClasses } from './classes.ts'
 import { ensureJars } from './jars.ts'
 import { type Secured, scramUser, securedListener } from './secured.ts'
 
@@ -49,6 +50,7 @@ export interface KafkaOptions {
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   const jars = await ensureJars()
+  const classes = await ensureClasses(jars, (option) => runOnce(jars, option))
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'liveness-kafka-')))
   const lock = await lockDataDir(dir)
   const release = async () => {
@@ -58,7 +60,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
   let process: Process | undefined
   let port = options.port ?? 0
   const start = async () => {
-    process = await launch(jars, dir, { ...options, port })
+    process = await launch(jars, dir, { ...options, port }, classes)
     port = process.port
   }
   try {
@@ -90,10 +92,21 @@ export async function startKafka(options: KafkaOptions = {}): Promise<Kafka> {
 interface Process {
   readonly port: number
   readonly pid: number | undefined
-  kill(signal: NodeJS.Signals): Promise<void>
+  kill(signal: NodeJS.Signals, patienceMs?: number): Promise<void>
 }
 
-async function launch(jars: string, dir: string, options: KafkaOptions): Promise<Process> {
+/** A broker that starts, answers and ends. */
+async function runOnce(jars: string, option: string): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'liveness-kafka-'))
+  try {
+    const process = await launch(jars, dir, {}, [option])
+    await process.kill('SIGTERM', startMs)
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+async function launch(jars: string, dir: string, options: KafkaOptions, classes: string[]): Promise<Process> {
   const { port: wanted = 0, secured } = options
   const [first = 0, controllerPort = 0] = await freePorts(2)
   const port = wanted === 0 ? first : wanted
@@ -117,12 +130,12 @@ async function launch(jars: string, dir: string, options: KafkaOptions): Promise
         if (formatted !== null) await keep(join(dir, 'log'), formatted)
       }
     }
-    const broker = java('kafka.Kafka', properties)
+    const broker = java(...classes, 'kafka.Kafka', properties)
     const ended = once(broker, 'exit')
     endWithParent(broker)
-    const kill = async (signal: NodeJS.Signals) => {
+    const kill = async (signal: NodeJS.Signals, patienceMs = sigtermMs) => {
       broker.kill(signal)
-      const last = setTimeout(() => broker.kill('SIGKILL'), sigtermMs)
+      const last = setTimeout(() => broker.kill('SIGKILL'), patienceMs)
       await ended
       clearTimeout(last)
     }

@@ -57,7 +57,8 @@ async function jarFolder(): Promise<string> {
   return join(kafkaFolder, `jars-${version.slice(0, 12)}`)
 }
 
-async function takeLock(): Promise<{ release(): Promise<void> }> {
+/** Spec files take turns with what is made once for all of them. */
+export async function takeLock(): Promise<{ release(): Promise<void> }> {
   await mkdir(kafkaFolder, { recursive: true })
   for (;;) {
     try {
