@@ -1,10 +1,22 @@
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Vitest begins with the largest files; the simulation's is small and runs long, and at the end it would run alone. */
-class SimulationFirst extends BaseSequencer {
+/** What runs for most of a minute and more. */
+const long = [
+  '/test/simulation/',
+  '/test/e2e/',
+  '/test/browser/',
+  '/test/cli/commands',
+  '/test/metering/kafka-feed-faults',
+  '/test/relay/',
+  '/test/move/migrate',
+  '/test/backup/',
+]
+
+/** On a fresh clone vitest begins with the largest files; these are small, and at the end one of them would run alone. */
+class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification) => moduleId.includes('/test/simulation/')
+    const isLong = ({ moduleId }: TestSpecification) => long.some((part) => moduleId.includes(part))
     const sorted = await super.sort(files)
     return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
   }
@@ -14,7 +26,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.spec.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    sequence: { sequencer: SimulationFirst },
+    sequence: { sequencer: LongFirst },
     // On two cores: many of the files wait for servers, brokers and browsers more than they compute.
     maxWorkers: 3,
     // A worker loads the libraries once and not for each file: half of the time of all imports. So a file leaves nothing behind in
