@@ -12,7 +12,7 @@ import type { LoadedConfig, Role } from './config.ts'
 import { clearRuntime, writeRuntime } from './data-dir.ts'
 import { roleLog } from './http/logging.ts'
 import type { Inference } from './inference/inference.ts'
-import { kafkaSettings } from './relay/topic.ts'
+import { kafkaSettings } from './relay/kafka-settings.ts'
 
 export interface App {
   readonly roles: readonly Role[]

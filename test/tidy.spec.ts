@@ -37,7 +37,7 @@ test('only src/eventstore imports the event store client', () => {
   expect(only(/^@eventstore\/|^@grpc\/|^google-protobuf/, /^src\/eventstore\//)).toEqual([])
 })
 test('only the relay and the feed import the Kafka client, only src/marketplace the AWS SDK', () => {
-  expect(only(/^kafkajs$/, /^src\/(relay\/topic|metering\/kafka-(feed|place|items))\.ts$/)).toEqual([])
+  expect(only(/^kafkajs$/, /^src\/(relay\/(topic|kafka-settings)|metering\/kafka-(feed|place|items))\.ts$/)).toEqual([])
   expect(only(/^@aws-sdk\//, /^src\/marketplace\//)).toEqual([])
 })
 test('http imports nothing of Postgres, the event store client or Kafka', () => {

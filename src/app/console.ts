@@ -28,7 +28,7 @@ export interface Console {
 export const publicUrlOf = (config: Config): string =>
   (config.PUBLIC_URL ?? `http://localhost:${config.PORT}`).replace(/\/+$/, '')
 
-export const openMail = (config: Config, log: Logger): Mail =>
+export const openMail = (config: Config, log: Logger): Promise<Mail> =>
   createMail({ smtpUrl: config.SMTP_URL, from: config.MAIL_FROM, outboxDir: join(config.DATA_DIR, 'outbox'), log })
 
 export interface ConsoleParts {

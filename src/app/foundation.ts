@@ -5,7 +5,7 @@ import type { SecretsKeys } from '../accounts/seal.ts'
 import type { Config, Role } from '../config.ts'
 import { roleLog } from '../http/logging.ts'
 import type { Mail } from '../mail/mail.ts'
-import { kafkaSettings } from '../relay/topic.ts'
+import { kafkaSettings } from '../relay/kafka-settings.ts'
 import { openMail } from './console.ts'
 import type { Failures } from './failures.ts'
 import { prepareDatabaseWhenThere } from './prepare.ts'
@@ -55,7 +55,7 @@ export async function layFoundation(start: Start, clocks: Clocks, signal: AbortS
     failures.fail(error)
   })
   undo.add('secrets', () => kept.stop())
-  const mail = openMail(config, log)
+  const mail = await openMail(config, log)
   undo.add('mail', async () => mail.close())
   await refuseWrongAddresses(config, system.store, mail)
   return { stack, system, mail, secretsKeys: kept.keys, auditSigningKey }

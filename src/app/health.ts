@@ -1,7 +1,7 @@
 /** Whether the two servers that everything stands on answer: asked by load balancers, answered within a second or two. */
 import { customerStream } from '../events/catalogue.ts'
 import { queryWithin } from '../postgres/pool.ts'
-import { askBrokers, type KafkaSettings } from '../relay/topic.ts'
+import type { KafkaSettings } from '../relay/kafka-settings.ts'
 import { createProbe } from './probe.ts'
 import { refusalOf } from './refusals.ts'
 import type { System } from './system.ts'
@@ -37,10 +37,10 @@ export function createKafkaHealth(settings: KafkaSettings): () => Promise<string
     const refusal = refusalOf(error)
     return refusal === null ? silence : `Kafka: ${refusal}`
   }
-  const look = createProbe(
-    async () => ({ fault: await askBrokers(settings, probeMs).then(() => null, reasonOf) }),
-    probeMs,
-  )
+  const look = createProbe(async () => {
+    const { askBrokers } = await import('../relay/topic.ts') // kafkajs is loaded only where there is a Kafka
+    return { fault: await askBrokers(settings, probeMs).then(() => null, reasonOf) }
+  }, probeMs)
   return async () => {
     const seen = await look()
     return seen === undefined ? silence : seen.fault

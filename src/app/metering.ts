@@ -6,19 +6,17 @@ import type { StoredEvent } from '../eventstore/store.ts'
 import { roleLog } from '../http/logging.ts'
 import { queueClient } from '../marketplace/aws.ts'
 import { awsBatchMeterUsage } from '../marketplace/batch-meter-usage.ts'
-import { startLifecycleQueue } from '../marketplace/queue.ts'
 import type { MarketplaceDeps } from '../marketplace/settle.ts'
 import type { Alarms } from '../metering/alarms.ts'
 import { consumeBatch } from '../metering/consume.ts'
 import { startDirectFeed } from '../metering/direct-feed.ts'
 import type { Consume, MeteringFeed } from '../metering/feed.ts'
-import { startKafkaFeed } from '../metering/kafka-feed.ts'
 import { postgresTables } from '../metering/postgres-tables.ts'
 import { hourMs, type MeteringRules } from '../metering/rules.ts'
 import { ensureMeteringTables } from '../metering/schema.ts'
 import { type Metering, startMetering } from '../metering/start.ts'
-import { type Relay, startRelay } from '../relay/relay.ts'
-import { kafkaSettings, kafkaTopic } from '../relay/topic.ts'
+import { kafkaSettings } from '../relay/kafka-settings.ts'
+import type { Relay } from '../relay/relay.ts'
 import { logEvents } from './event-lines.ts'
 import type { System } from './system.ts'
 
@@ -54,6 +52,16 @@ export function meteringRules(config: Config): MeteringRules {
     )
   }
   return rules
+}
+
+/** kafkajs is loaded only where there is a Kafka. */
+async function kafkaParts() {
+  const [{ startKafkaFeed }, { startRelay }, { kafkaTopic }] = await Promise.all([
+    import('../metering/kafka-feed.ts'),
+    import('../relay/relay.ts'),
+    import('../relay/topic.ts'),
+  ])
+  return { startKafkaFeed, startRelay, kafkaTopic }
 }
 
 export interface MeteringParts {
@@ -100,7 +108,7 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
     feed =
       kafka === null
         ? startDirectFeed({ ...feeding, url, store, clock, databaseClock })
-        : startKafkaFeed({ ...feeding, kafka })
+        : (await kafkaParts()).startKafkaFeed({ ...feeding, kafka })
     undo.push(feed.stop)
     ends.push(feed.ended)
     const batchMeterUsage = awsBatchMeterUsage()
@@ -108,9 +116,10 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
     metering = startMetering({ pool, url, tables, store, rules, batchMeterUsage, doubts, now: clock.now, ...alarms })
     undo.push(metering.stop)
     if (config.MARKETPLACE_QUEUE_URL !== undefined) {
+      const { startLifecycleQueue } = await import('../marketplace/queue.ts')
       const queue = startLifecycleQueue({
         deps: marketplace,
-        client: queueClient(config.MARKETPLACE_QUEUE_URL, config.MARKETPLACE_REGION),
+        client: await queueClient(config.MARKETPLACE_QUEUE_URL, config.MARKETPLACE_REGION),
         queueUrl: config.MARKETPLACE_QUEUE_URL,
         databaseUrl: url,
         onTrouble: (error) => log.warn({ err: error }, "AWS Marketplace's messages cannot be read just now"),
@@ -123,6 +132,7 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
   if (roles.includes('relay') && kafka !== null) {
     const onAlarm = (error: Error) => relayLog.error({ err: error, alarm: 'relay' }, error.message)
     const onRelayed = (events: readonly StoredEvent[]) => logEvents(relayLog, 'relayed to Kafka', events)
+    const { kafkaTopic, startRelay } = await kafkaParts()
     const topic = kafkaTopic(kafka)
     const telling = { onAlarm, onRelayed, onTrouble: onTrouble(relayLog, 'the relay') }
     relay = startRelay({ pool, url, store, topic, clock, databaseClock, ...telling })

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Config, ConfigError } from '../config.ts'
 import type { EventStore } from '../eventstore/store.ts'
 import type { Mail } from '../mail/mail.ts'
-import { askBrokers, kafkaSettings } from '../relay/topic.ts'
+import { type KafkaSettings, kafkaSettings } from '../relay/kafka-settings.ts'
 
 const untrusted =
   /self[- ]signed certificate|unable to (verify the first|get (local )?issuer) certificate|certificate (has expired|is not yet valid)|Hostname\/IP does not match|does not support SSL/i
@@ -62,7 +62,7 @@ export async function refuseWrongAddresses(
   const kafka = kafkaSettings(config)
   const looks = [
     config.EVENTSTORE_URL === undefined ? undefined : naming('EVENTSTORE_URL', firstEvent(store)),
-    kafka === null ? undefined : naming('KAFKA_BROKERS', askBrokers(kafka, lookMs)),
+    kafka === null ? undefined : naming('KAFKA_BROKERS', anyBroker(kafka)),
     config.SMTP_URL === undefined ? undefined : naming('SMTP_URL', mail.verify()),
   ]
   const over = new AbortController()
@@ -72,6 +72,11 @@ export async function refuseWrongAddresses(
   for (const look of ends) {
     if (look.status === 'rejected' && look.reason instanceof ConfigError) throw look.reason
   }
+}
+
+async function anyBroker(kafka: KafkaSettings): Promise<void> {
+  const { askBrokers } = await import('../relay/topic.ts') // kafkajs is loaded only where there is a Kafka
+  await askBrokers(kafka, lookMs)
 }
 
 /** Reads $all, as the projections will. */

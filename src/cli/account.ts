@@ -69,7 +69,7 @@ async function send(
   const publicUrl = (config.PUBLIC_URL ?? runtime?.httpUrl ?? `http://localhost:${config.PORT}`).replace(/\/+$/, '')
   const { email, url, letter } = await transaction(pool, (client) => make(client, publicUrl)).catch(asCommandError)
   const say = (line: string) => process.stderr.write(`${line}\n`)
-  const mail = createMail({
+  const mail = await createMail({
     smtpUrl: config.SMTP_URL,
     from: config.MAIL_FROM,
     outboxDir: join(config.DATA_DIR, 'outbox'),

@@ -3,7 +3,6 @@ import { writeFile } from 'node:fs/promises'
 import { isAbsolute, join, relative } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { Logger } from 'pino'
-import pretty from 'pino-pretty'
 import { chooseRoles } from '../app/roles.ts'
 import { firstSignal } from '../app/shutdown.ts'
 import { passesByItself } from '../commands/transient.ts'
@@ -34,7 +33,7 @@ const lingerMs = 1_000
 async function serve(loaded: LoadedConfig): Promise<void> {
   const { config } = loaded
   const base = process.stdout.isTTY
-    ? createLogger(config.LOG_LEVEL, pretty({ ignore: 'instance,role' }))
+    ? createLogger(config.LOG_LEVEL, (await import('pino-pretty')).default({ ignore: 'instance,role' }))
     : createLogger(config.LOG_LEVEL)
   const log = roleLog(base, chooseRoles(config))
   logMishaps(log)

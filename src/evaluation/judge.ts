@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatOf, InvalidImage } from '../inference/image.ts'
+import { formatOf, InvalidImage } from '../inference/image-format.ts'
 import type { Inference } from '../inference/inference.ts'
 import type { Frame, Sample } from './folder.ts'
 

@@ -5,7 +5,7 @@ import { ClockOutOfService } from '../commands/clock.ts'
 import { AttemptInDoubt, ClientGone, LedgerUnavailable, LogMismatch, Undeliverable } from '../commands/errors.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import { EventStoreUnavailable } from '../eventstore/store.ts'
-import { InvalidImage } from '../inference/image.ts'
+import { InvalidImage } from '../inference/image-format.ts'
 import { Overloaded } from '../inference/pool.ts'
 import { ApiError, type ErrorCode } from './envelope.ts'
 

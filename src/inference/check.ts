@@ -1,5 +1,6 @@
 import { createDetector } from './detector.ts'
-import { decodeImage, type ImageFormat, InvalidImage } from './image.ts'
+import { decodeImage } from './image.ts'
+import { type ImageFormat, InvalidImage } from './image-format.ts'
 import type { ResolvedSet } from './manifest.ts'
 import { measureQuality } from './quality.ts'
 import { createClassifier, likelihoodMillionths, sigmoid } from './spoof.ts'

@@ -1,12 +1,6 @@
 import sharp, { type Metadata } from 'sharp'
+import { formatOf, type ImageFormat, InvalidImage } from './image-format.ts'
 import type { Pixels } from './pixels.ts'
-
-export type ImageFormat = 'jpeg' | 'png'
-
-/** The picture cannot be judged. The message is a sentence for the customer. */
-export class InvalidImage extends Error {
-  override readonly name = 'InvalidImage'
-}
 
 /**
  * 50 million pixels: the largest phone photographs (8160 × 6120) pass, and a decoded picture stays below 150 MB.
@@ -16,11 +10,6 @@ const MAX_PIXELS = 50_000_000
 
 /** A picture whose decoding is made slow on purpose (thousands of scans, say) is given up after this time. */
 const MAX_DECODE_SECONDS = 10
-
-const SIGNATURES: Record<ImageFormat, number[]> = {
-  jpeg: [0xff, 0xd8, 0xff],
-  png: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a],
-}
 
 /**
  * Decodes a picture to upright RGB.
@@ -53,12 +42,6 @@ export async function decodeImage(bytes: Uint8Array, format: ImageFormat): Promi
   } catch (error) {
     throw tooLarge(error) ?? undecodable(format, error)
   }
-}
-
-/** What the first bytes say, whatever a file is called; null for any other format. */
-export function formatOf(bytes: Uint8Array): ImageFormat | null {
-  const is = (format: ImageFormat) => SIGNATURES[format].every((byte, i) => bytes[i] === byte)
-  return is('jpeg') ? 'jpeg' : is('png') ? 'png' : null
 }
 
 function refuseOtherFormats(bytes: Uint8Array, declared: ImageFormat): void {

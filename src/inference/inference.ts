@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { builtModule } from '../built.ts'
 import type { Answer } from './check.ts'
-import { type ImageFormat, InvalidImage } from './image.ts'
+import { type ImageFormat, InvalidImage } from './image-format.ts'
 import type { ResolvedSet } from './manifest.ts'
 import { createPool } from './pool.ts'
 import { silenceRuntime } from './telemetry.ts'

@@ -1,7 +1,7 @@
 import { workerData } from 'node:worker_threads'
 import sharp from 'sharp'
 import { type Answer, createCheck } from './check.ts'
-import { type ImageFormat, InvalidImage } from './image.ts'
+import { type ImageFormat, InvalidImage } from './image-format.ts'
 import type { ResolvedSet } from './manifest.ts'
 
 /** What every inference thread starts with. The weights are those whose checksums were verified, in shared memory. */

@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createTransport } from 'nodemailer'
 
 export interface Letter {
   readonly to: string
@@ -39,13 +38,14 @@ export interface MailOptions {
 /** A mail server that says nothing must not hold up a shutdown for long. In milliseconds. */
 const patience = { connectionTimeout: 10_000, greetingTimeout: 10_000, socketTimeout: 20_000 }
 
-export function createMail({ smtpUrl, from, outboxDir, log }: MailOptions): Mail {
+export async function createMail({ smtpUrl, from, outboxDir, log }: MailOptions): Promise<Mail> {
   // Nothing of a letter's content is an address of a file or of a site, and nothing of it may become one.
   const safety = { disableFileAccess: true, disableUrlAccess: true }
   if (smtpUrl === undefined) {
-    const writer = createTransport({ streamTransport: true, buffer: true, newline: 'unix', ...safety }, { from })
     return {
       async send(letter) {
+        const { createTransport } = await import('nodemailer') // not at every start: most have no letter to write
+        const writer = createTransport({ streamTransport: true, buffer: true, newline: 'unix', ...safety }, { from })
         const { message } = await writer.sendMail({ ...letter })
         await mkdir(outboxDir, { recursive: true, mode: 0o700 })
         const file = join(outboxDir, `${new Date().toISOString().replaceAll(':', '-')}-${randomUUID().slice(0, 8)}.eml`)
@@ -58,6 +58,7 @@ export function createMail({ smtpUrl, from, outboxDir, log }: MailOptions): Mail
       close() {},
     }
   }
+  const { createTransport } = await import('nodemailer')
   const transport = createTransport({ url: smtpUrl, pool: true, maxConnections: 2, ...patience, ...safety }, { from })
   return {
     async send(letter) {

@@ -15,7 +15,7 @@ export const marketplaceDeps = ({ pool, store, ledgers, clock, onAlarm }: Given)
   clock,
   onAlarm,
   patience: defaultPatience,
-  readEntitlements: awsEntitlements(entitlementClient()),
+  readEntitlements: awsEntitlements(entitlementClient),
 })
 
 export interface Listing {
@@ -28,6 +28,9 @@ export interface Listing {
 export function marketplaceRegister(deps: MarketplaceDeps, { region, legacyProductCode }: Listing): Register {
   return createRegister(
     deps,
-    rememberingResolve(deps.pool, awsResolveCustomer(meteringClient(region), legacyProductCode)),
+    rememberingResolve(
+      deps.pool,
+      awsResolveCustomer(() => meteringClient(region), legacyProductCode),
+    ),
   )
 }

@@ -1,10 +1,12 @@
 /**
  * Clients of AWS. Addresses and credentials come from where every AWS program takes them (AWS_ENDPOINT_URL_…,
  * AWS_ACCESS_KEY_ID, AWS_PROFILE, the role of the machine): there is no setting of ours for either.
+ *
+ * The SDK is loaded with the first call to AWS: a start, and an installation that sells nothing there, do without it.
  */
-import { MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace-entitlement-service'
-import { MarketplaceMeteringClient } from '@aws-sdk/client-marketplace-metering'
-import { SQSClient } from '@aws-sdk/client-sqs'
+import type { MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace-entitlement-service'
+import type { MarketplaceMeteringClient } from '@aws-sdk/client-marketplace-metering'
+import type { SQSClient } from '@aws-sdk/client-sqs'
 
 // Node 20 is what this product runs on; the SDK would say at every start which Node its later versions will need.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
@@ -34,21 +36,30 @@ const oneAttempt = (answerMs: number) => ({
   },
 })
 
-export const meteringClient = (region: string, { answerMs = answerTimeout } = {}): MarketplaceMeteringClient =>
-  new MarketplaceMeteringClient({ region, ...oneAttempt(answerMs) })
+export async function meteringClient(
+  region: string,
+  { answerMs = answerTimeout } = {},
+): Promise<MarketplaceMeteringClient> {
+  const { MarketplaceMeteringClient } = await import('@aws-sdk/client-marketplace-metering')
+  return new MarketplaceMeteringClient({ region, ...oneAttempt(answerMs) })
+}
 
 /** AWS offers entitlements in us-east-1 only, wherever the metering goes. */
-export const entitlementClient = (): MarketplaceEntitlementServiceClient =>
-  new MarketplaceEntitlementServiceClient({ region: 'us-east-1', ...oneAttempt(answerTimeout) })
+export async function entitlementClient(): Promise<MarketplaceEntitlementServiceClient> {
+  const { MarketplaceEntitlementServiceClient } = await import('@aws-sdk/client-marketplace-entitlement-service')
+  return new MarketplaceEntitlementServiceClient({ region: 'us-east-1', ...oneAttempt(answerTimeout) })
+}
 
 /** For that queue, in the region its address names, else in `region`: AWS sends marketplace events in us-east-1 only. */
-export const queueClient = (queueUrl: string, region: string): SQSClient =>
-  new SQSClient({
+export async function queueClient(queueUrl: string, region: string): Promise<SQSClient> {
+  const { SQSClient } = await import('@aws-sdk/client-sqs')
+  return new SQSClient({
     region: queueRegion(queueUrl) ?? region,
     ...oneAttempt(longestPollSeconds * 1_000 + answerTimeout),
     // Else the queue's address would override AWS_ENDPOINT_URL_SQS.
     useQueueUrlAsEndpoint: false,
   })
+}
 
 /** https://sqs.us-east-1.amazonaws.com/… → us-east-1; null for other addresses. */
 const queueRegion = (queueUrl: string): string | null =>

@@ -2,14 +2,12 @@
  * The one place that sends usage to AWS Marketplace, and the one that reads its answers. Source of the rules: AWS
  * Marketplace Metering Service, BatchMeterUsage (the documentation of @aws-sdk/client-marketplace-metering).
  */
-import {
-  BatchMeterUsageCommand,
-  type BatchMeterUsageRequest,
-  type BatchMeterUsageResult,
-  type MarketplaceMeteringClient,
-  MarketplaceMeteringServiceException,
-  type UsageRecord,
-  type UsageRecordResult,
+import type {
+  BatchMeterUsageRequest,
+  BatchMeterUsageResult,
+  MarketplaceMeteringClient,
+  UsageRecord,
+  UsageRecordResult,
 } from '@aws-sdk/client-marketplace-metering'
 import type { Identity } from '../events/metering.ts'
 import { meteringClient } from './aws.ts'
@@ -58,10 +56,14 @@ export type CallOutcome =
 export type BatchMeterUsage = (region: string, usages: readonly UsageToSend[]) => Promise<CallOutcome>
 
 export function awsBatchMeterUsage(options: { readonly answerMs?: number } = {}): BatchMeterUsage {
-  const clients = new Map<string, MarketplaceMeteringClient>()
+  const clients = new Map<string, Promise<MarketplaceMeteringClient>>()
   return async (region, usages) => {
-    const client = clients.get(region) ?? meteringClient(region, options)
-    clients.set(region, client)
+    const { BatchMeterUsageCommand, MarketplaceMeteringServiceException } = await import(
+      '@aws-sdk/client-marketplace-metering'
+    )
+    const created = clients.get(region) ?? meteringClient(region, options)
+    clients.set(region, created)
+    const client = await created
     try {
       // Ahead of the call, so that a failure to get them is not taken for a call without an answer.
       await client.config.credentials()
@@ -73,7 +75,7 @@ export function awsBatchMeterUsage(options: { readonly answerMs?: number } = {})
       const result = await client.send(new BatchMeterUsageCommand(requestOf(usages)))
       return { kind: 'answered', answers: answersOf(usages, result) }
     } catch (error) {
-      return outcomeOfError(error)
+      return outcomeOfError(error, error instanceof MarketplaceMeteringServiceException)
     }
   }
 }
@@ -156,13 +158,13 @@ const described = (error: unknown): { readonly code: string; readonly message: s
   error instanceof Error ? { code: error.name, message: error.message } : { code: 'Error', message: String(error) }
 
 /** Whatever the SDK throws has the status of the answer in `$metadata`, if an answer came; even if it was no JSON. */
-function outcomeOfError(error: unknown): CallOutcome {
+function outcomeOfError(error: unknown, isService: boolean): CallOutcome {
   const { code, message } = described(error)
   const { httpStatusCode: status } =
     (error as { readonly $metadata?: { readonly httpStatusCode?: number } }).$metadata ?? {}
   if (status === undefined) return { kind: 'no_answer', detail: `${code}: ${message}` }
   // `Unknown` is the SDK's word for an error that has no name.
-  const isNamed = error instanceof MarketplaceMeteringServiceException && code !== 'Unknown'
+  const isNamed = isService && code !== 'Unknown'
   return outcomeOfStatus(status, isNamed ? code : null, message)
 }
 

@@ -1,9 +1,5 @@
 /** What a buyer is entitled to, as AWS tells it, and which plan that is. */
-import {
-  type Entitlement,
-  GetEntitlementsCommand,
-  type MarketplaceEntitlementServiceClient,
-} from '@aws-sdk/client-marketplace-entitlement-service'
+import type { Entitlement, MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace-entitlement-service'
 import { isUpgrade, planOfDimension } from '../commands/plans.ts'
 import type { PlanName } from '../events/catalogue.ts'
 import { asked } from './aws-calls.ts'
@@ -17,9 +13,13 @@ export type { Entitlement }
  */
 export type ReadEntitlements = (party: Party) => Promise<readonly Entitlement[]>
 
-export const awsEntitlements =
-  (client: MarketplaceEntitlementServiceClient): ReadEntitlements =>
-  async ({ productCode, licence }) => {
+/** @param createClient called with the first party */
+export function awsEntitlements(createClient: () => Promise<MarketplaceEntitlementServiceClient>): ReadEntitlements {
+  let created: Promise<MarketplaceEntitlementServiceClient> | undefined
+  return async ({ productCode, licence }) => {
+    created ??= createClient()
+    const client = await created
+    const { GetEntitlementsCommand } = await import('@aws-sdk/client-marketplace-entitlement-service')
     const filter =
       licence.kind === 'product' && licence.customerIdentifier !== undefined
         ? { CUSTOMER_IDENTIFIER: [licence.customerIdentifier] }
@@ -36,6 +36,7 @@ export const awsEntitlements =
     } while (token !== undefined && token !== '')
     return found
   }
+}
 
 /** Those of one licence; a legacy subscription has no licences to tell apart. */
 export function entitlementsOf(all: readonly Entitlement[], { licence }: Party): readonly Entitlement[] {

@@ -1,12 +1,6 @@
 /** Registration token → whom AWS sent. A token is resolved by AWS for a short while, and remembered here as a hash. */
 import { createHash } from 'node:crypto'
-import {
-  ExpiredTokenException,
-  InvalidTokenException,
-  type MarketplaceMeteringClient,
-  ResolveCustomerCommand,
-  type ResolveCustomerResult,
-} from '@aws-sdk/client-marketplace-metering'
+import type { MarketplaceMeteringClient, ResolveCustomerResult } from '@aws-sdk/client-marketplace-metering'
 import type pg from 'pg'
 import { asked } from './aws-calls.ts'
 import type { MarketplaceLicence, Party } from './party.ts'
@@ -26,9 +20,17 @@ export type ResolveCustomer = (token: string) => Promise<Resolved>
  * `legacyProductCode`: MARKETPLACE_PRODUCT_CODE. With it the listing knows its buyers by product and customer, without
  * it by licence; never both, for AWS bills an hour that is reported both ways twice.
  */
-export const awsResolveCustomer =
-  (client: MarketplaceMeteringClient, legacyProductCode: string | undefined): ResolveCustomer =>
-  async (token) => {
+export function awsResolveCustomer(
+  createClient: () => Promise<MarketplaceMeteringClient>,
+  legacyProductCode: string | undefined,
+): ResolveCustomer {
+  let created: Promise<MarketplaceMeteringClient> | undefined
+  return async (token) => {
+    created ??= createClient()
+    const client = await created
+    const { ExpiredTokenException, InvalidTokenException, ResolveCustomerCommand } = await import(
+      '@aws-sdk/client-marketplace-metering'
+    )
     try {
       const known = (name: string) => name === 'InvalidTokenException' || name === 'ExpiredTokenException'
       const answer = await asked(
@@ -43,6 +45,7 @@ export const awsResolveCustomer =
       throw error
     }
   }
+}
 
 function partyIn(answer: ResolveCustomerResult, legacyProductCode: string | undefined): Resolved {
   const { ProductCode: productCode, CustomerAWSAccountId: awsAccountId, LicenseArn, CustomerIdentifier } = answer

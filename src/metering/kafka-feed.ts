@@ -5,7 +5,8 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs'
-import { billingTopic, type KafkaSettings, kafkaClient } from '../relay/topic.ts'
+import type { KafkaSettings } from '../relay/kafka-settings.ts'
+import { billingTopic, kafkaClient } from '../relay/topic.ts'
 import type { Alarms } from './alarms.ts'
 import {
   asError,

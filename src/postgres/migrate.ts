@@ -1,5 +1,4 @@
 import { fileURLToPath } from 'node:url'
-import { runner } from 'node-pg-migrate'
 import pg from 'pg'
 import { packageRoot } from '../built.ts'
 import { clientConfig } from './client-config.ts'
@@ -11,6 +10,7 @@ import { clientConfig } from './client-config.ts'
  * @returns the names of the migrations that were run
  */
 export async function migrate(url: string, log: (line: string) => void = () => {}): Promise<string[]> {
+  const { runner } = await import('node-pg-migrate') // commands that find the tables made do without it
   const done = await runner({
     databaseUrl: clientConfig(url, 'liveness migrate', 0),
     dir: fileURLToPath(new URL('migrations/', packageRoot)),

@@ -14,7 +14,7 @@ async function mailer(smtpUrl?: string) {
   const outboxDir = join(folder, 'outbox')
   const logged: unknown[] = []
   const log = { info: (...line: unknown[]) => void logged.push(line) }
-  const mail = createMail({ smtpUrl, from, outboxDir, log })
+  const mail = await createMail({ smtpUrl, from, outboxDir, log })
   onTestFinished(() => mail.close())
   return { mail, outboxDir, logged }
 }

@@ -5,7 +5,7 @@ const { loadConfig } = await built('config.js')
 const { createMail } = await built('mail/mail.js')
 
 const { SMTP_URL: smtpUrl, MAIL_FROM: from } = loadConfig(process.env, '/nowhere').config
-const mail = createMail({ smtpUrl, from, outboxDir: '/nowhere', log: { info() {} } })
+const mail = await createMail({ smtpUrl, from, outboxDir: '/nowhere', log: { info() {} } })
 try {
   await naming('SMTP_URL', mail.verify())
   await mail.send({ to: 'eve@example.com', subject: 'A test', text: 'A test' })

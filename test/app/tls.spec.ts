@@ -14,7 +14,7 @@ import { startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
 import { createMail } from '../../src/mail/mail.ts'
 import { startEmbeddedPostgres } from '../../src/postgres/embedded.ts'
 import { migrate } from '../../src/postgres/migrate.ts'
-import { kafkaSettings } from '../../src/relay/topic.ts'
+import { kafkaSettings } from '../../src/relay/kafka-settings.ts'
 import { type Certificates, makeCertificates } from '../support/certificates.ts'
 import { reachableFolder } from '../support/folder.ts'
 import { uuid } from '../support/given.ts'
@@ -149,7 +149,7 @@ describe.skipIf(!there)('TLS and passwords', () => {
     const { port } = server.address() as AddressInfo
     const mailAt = (smtpUrl: string) =>
       createMail({ smtpUrl, from: 'a@example.com', outboxDir: folder, log: { info() {} } })
-    const mail = mailAt(`smtps://user:hunter2@localhost:${port}`)
+    const mail = await mailAt(`smtps://user:hunter2@localhost:${port}`)
     try {
       const message = await messageOf(naming('SMTP_URL', mail.verify()))
       expect(message).toMatch(/^SMTP_URL: the server's certificate is not trusted/)

@@ -12,8 +12,8 @@ import { givenAws, productCode } from './support.ts'
 const noon = '2026-08-10T12:00:00.000Z'
 
 describe('ResolveCustomer', () => {
-  const resolve = (RegistrationToken: string) =>
-    meteringClient('us-east-1').send(new ResolveCustomerCommand({ RegistrationToken }))
+  const resolve = async (RegistrationToken: string) =>
+    (await meteringClient('us-east-1')).send(new ResolveCustomerCommand({ RegistrationToken }))
 
   test('[sdk] "For new SaaS product integrations, the CustomerIdentifier field is not populated"', async () => {
     const { aws } = await givenAws(noon)
@@ -63,8 +63,8 @@ describe('GetEntitlements', () => {
     ExpirationDate,
     Value: { IntegerValue: 1 },
   })
-  const get = (input: Partial<GetEntitlementsCommandInput> = {}) =>
-    entitlementClient().send(new GetEntitlementsCommand({ ProductCode: productCode, ...input }))
+  const get = async (input: Partial<GetEntitlementsCommandInput> = {}) =>
+    (await entitlementClient()).send(new GetEntitlementsCommand({ ProductCode: productCode, ...input }))
   const found = async (Filter: Partial<Record<GetEntitlementFilterName, string[]>>) =>
     (await get({ Filter })).Entitlements?.map((one) => [one.CustomerAWSAccountId, one.Dimension])
 

@@ -12,7 +12,7 @@ import { givenAws } from './support.ts'
 
 async function givenQueue() {
   const { aws, setClock } = await givenAws('2026-08-10T12:00:00.000Z')
-  const client = queueClient(aws.queueUrl, 'us-east-1')
+  const client = await queueClient(aws.queueUrl, 'us-east-1')
   const receive = async (input: Partial<ReceiveMessageRequest> = {}) =>
     (await client.send(new ReceiveMessageCommand({ QueueUrl: aws.queueUrl, ...input }))).Messages
   const remove = ({ ReceiptHandle }: Message) =>

@@ -40,9 +40,9 @@ export async function givenCustomer(time: string, customer: Partial<NewSubscript
     ...(licenceArn === null ? {} : { LicenseArn: licenceArn }),
     ...changes,
   })
-  const send = (UsageRecords: UsageRecord[], options: { region?: string; ProductCode?: string } = {}) => {
+  const send = async (UsageRecords: UsageRecord[], options: { region?: string; ProductCode?: string } = {}) => {
     const { region = 'us-east-1', ...rest } = options
-    return meteringClient(region).send(new BatchMeterUsageCommand({ UsageRecords, ...rest }))
+    return (await meteringClient(region)).send(new BatchMeterUsageCommand({ UsageRecords, ...rest }))
   }
   return { ...given, subscription, record, send }
 }

@@ -10,7 +10,7 @@ import { meteringRules } from '../../src/app/metering.ts'
 import { chooseRoles } from '../../src/app/roles.ts'
 import { refuseMissingSecrets } from '../../src/app/secrets.ts'
 import { loadConfig, settingNames } from '../../src/config.ts'
-import { kafkaSettings } from '../../src/relay/topic.ts'
+import { kafkaSettings } from '../../src/relay/kafka-settings.ts'
 import { compose, composeText, ours, root, type Service, withDefaults } from './compose-file.ts'
 import { images } from './images.ts'
 

@@ -8,7 +8,7 @@ import { chartsOf } from '../../src/evaluation/charts-of.ts'
 import { BadFolder, readSamples } from '../../src/evaluation/folder.ts'
 import { type Judged, judgeAll } from '../../src/evaluation/judge.ts'
 import { reportOf } from '../../src/evaluation/report.ts'
-import { InvalidImage } from '../../src/inference/image.ts'
+import { InvalidImage } from '../../src/inference/image-format.ts'
 import type { Inference } from '../../src/inference/inference.ts'
 
 let folder = ''

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { InvalidImage } from '../../src/inference/image.ts'
+import { InvalidImage } from '../../src/inference/image-format.ts'
 import { createWorld, errorOf, image } from './harness.ts'
 
 const world = await createWorld()

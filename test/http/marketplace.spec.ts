@@ -18,7 +18,8 @@ async function givenPages(overrides: Partial<MarketplaceDependencies> = {}) {
   const world = await createWorld()
   world.entitled({ licence: 1, plan: 'standard' })
   const outbox = await mkdtemp(join(tmpdir(), 'liveness-outbox-'))
-  const folder = createMail({ smtpUrl: undefined, from: 'us@example.com', outboxDir: outbox, log: { info: () => {} } })
+  const log = createLogger('info', { write: () => {} })
+  const folder = await createMail({ smtpUrl: undefined, from: 'us@example.com', outboxDir: outbox, log })
   const mail = {
     failsOnce: false,
     async send(letter: Letter) {
@@ -38,7 +39,6 @@ async function givenPages(overrides: Partial<MarketplaceDependencies> = {}) {
     isUnavailable: (error) => isTransient(error) || error instanceof MailFailed,
     ...overrides,
   }
-  const log = createLogger('info', { write: () => {} })
   const app = Fastify({ loggerInstance: log as FastifyBaseLogger })
   await app.register(registerMarketplace, { deps })
   onTestFinished(async () => {

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import sharp, { type Sharp } from 'sharp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { formatOf, InvalidImage } from '../../src/inference/image.ts'
+import { formatOf, InvalidImage } from '../../src/inference/image-format.ts'
 import { type Inference, startInference } from '../../src/inference/inference.ts'
 import { loadManifest, resolveSet } from '../../src/inference/manifest.ts'
 import { overlap, type Rect } from '../../src/inference/pixels.ts'

@@ -2,7 +2,8 @@ import { crc32, deflateSync } from 'node:zlib'
 import { PNG } from 'pngjs'
 import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
-import { decodeImage, formatOf, InvalidImage } from '../../src/inference/image.ts'
+import { decodeImage } from '../../src/inference/image.ts'
+import { formatOf, InvalidImage } from '../../src/inference/image-format.ts'
 import type { Pixels } from '../../src/inference/pixels.ts'
 
 /** A smooth colour gradient, so that lossy formats keep it nearly. */

@@ -201,10 +201,10 @@ describe('calls without answers for records', () => {
 
 test('the standard variables of the SDK lead all three clients to an address of the operator', async () => {
   const { aws } = await givenAws(noon)
-  await meteringClient('ap-northeast-1').send(new BatchMeterUsageCommand({ UsageRecords: [] }))
-  await entitlementClient().send(new GetEntitlementsCommand({ ProductCode: productCode }))
+  await (await meteringClient('ap-northeast-1')).send(new BatchMeterUsageCommand({ UsageRecords: [] }))
+  await (await entitlementClient()).send(new GetEntitlementsCommand({ ProductCode: productCode }))
   const QueueUrl = 'https://sqs.us-west-2.amazonaws.com/000000000000/marketplace'
-  await queueClient(QueueUrl, 'ap-northeast-1').send(new ReceiveMessageCommand({ QueueUrl }))
+  await (await queueClient(QueueUrl, 'ap-northeast-1')).send(new ReceiveMessageCommand({ QueueUrl }))
   expect(aws.calls.map(({ operation, region: signedFor }) => [operation, signedFor])).toEqual([
     ['BatchMeterUsage', 'ap-northeast-1'],
     ['GetEntitlements', 'us-east-1'],

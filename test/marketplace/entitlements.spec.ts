@@ -89,7 +89,7 @@ describe('asked of AWS', () => {
       entitlement(accountId, licenceArn(1)),
       entitlement(accountId, licenceArn(2), 'starter'),
     ])
-    const all = await awsEntitlements(entitlementClient())(party)
+    const all = await awsEntitlements(entitlementClient)(party)
     expect(all.map(({ LicenseArn }) => LicenseArn)).toEqual([licenceArn(1), licenceArn(2)])
     expect(entitlementsOf(all, party)).toMatchObject([{ Dimension: 'standard' }])
     expect(aws.calls.filter(({ operation }) => operation === 'GetEntitlements')).toHaveLength(3)
@@ -104,13 +104,13 @@ describe('asked of AWS', () => {
       productCode,
       licence: { kind: 'product', productCode, customerIdentifier: 'X01EXAMPLEX' },
     }
-    const all = await awsEntitlements(entitlementClient())(legacy)
+    const all = await awsEntitlements(entitlementClient)(legacy)
     expect(contractOf(entitlementsOf(all, legacy))).toMatchObject({ plan: 'standard' })
   })
   test('throttled, out of order or silent: come again later', async () => {
     const { aws } = await givenAws('2026-08-20T15:00:00Z')
     aws.faults.next('GetEntitlements', { kind: 'exception', name: 'ThrottlingException' }, { kind: 'lose_answer' })
-    const ask = awsEntitlements(entitlementClient())
+    const ask = awsEntitlements(entitlementClient)
     await expect(ask(party)).rejects.toThrow(AwsUnavailable)
     await expect(ask(party)).rejects.toThrow(AwsUnavailable)
     await expect(ask(party)).resolves.toEqual([])

@@ -17,6 +17,7 @@ async function givenQueue() {
   const customerId = await world.register(1)
   const trouble: Error[] = []
   const callsOf = (operation: string) => aws.calls.filter((call) => call.operation === operation)
+  const client = await queueClient(aws.queueUrl, 'us-east-1')
   let seconds = 0
   return {
     ...world,
@@ -26,7 +27,7 @@ async function givenQueue() {
     start(options: Partial<LifecycleQueueOptions> = {}) {
       const queue = startLifecycleQueue({
         deps,
-        client: queueClient(aws.queueUrl, 'us-east-1'),
+        client,
         queueUrl: aws.queueUrl,
         databaseUrl: database.url,
         onTrouble: (error) => trouble.push(error),

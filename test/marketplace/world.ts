@@ -38,10 +38,10 @@ export async function createWorld(start = '2026-06-15T10:20:30.000Z', legacyProd
     ledgers,
     clock,
     patience,
-    readEntitlements: awsEntitlements(entitlementClient()),
+    readEntitlements: awsEntitlements(entitlementClient),
     onAlarm: (message) => void alarms.push(message),
   }
-  const resolve = awsResolveCustomer(meteringClient('us-east-1'), legacyProductCode)
+  const resolve = awsResolveCustomer(() => meteringClient('us-east-1'), legacyProductCode)
   const registerToken = createRegister(deps, rememberingResolve(database.pool, resolve))
   let serial = 0
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { ConfigError, loadConfig } from '../../src/config.ts'
-import { kafkaSettings } from '../../src/relay/topic.ts'
+import { kafkaSettings } from '../../src/relay/kafka-settings.ts'
 
 const settingsOf = (environment: Record<string, string>) =>
   kafkaSettings(loadConfig(environment, '/nowhere/.env').config)

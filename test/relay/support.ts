@@ -5,8 +5,9 @@ import { chainFault, emptyHead, type Head } from '../../src/events/chain.ts'
 import type { EventStore, PositionedEvent } from '../../src/eventstore/store.ts'
 import { comparePositions } from '../../src/projections/generations.ts'
 import { type FeedItem, fedPrefixes, partitionCount } from '../../src/relay/feed.ts'
+import type { KafkaSettings } from '../../src/relay/kafka-settings.ts'
 import { parseMessage } from '../../src/relay/messages.ts'
-import { type KafkaSettings, kafkaClient } from '../../src/relay/topic.ts'
+import { kafkaClient } from '../../src/relay/topic.ts'
 
 /** Every item of a topic, by partition in the order of their offsets. */
 export async function readTopic(settings: KafkaSettings, topic: string): Promise<FeedItem[][]> {

@@ -1,6 +1,5 @@
 /** From the link to the keys: /console/activate, /console/enrol, /console/first-keys. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { toString as toQrCode } from 'qrcode'
 import type { CustomerCommand } from '../../../commands/customer.ts'
 import { makeApiKey } from '../../../commands/keys.ts'
 import { slots } from '../../../events/catalogue.ts'
@@ -84,6 +83,7 @@ export function registerActivation(
       if (session?.stage !== 'full') flash(reply, 'Open the link from your mail again, or sign in.')
       return reply.redirect(session?.stage === 'full' ? '/console/account' : '/console/sign-in', 303)
     }
+    const { toString: toQrCode } = await import('qrcode') // for one page; a start does without it
     const qr = await toQrCode(pending.uri, { type: 'svg', width: 208, margin: 4 })
     const page = EnrolPage({
       frame: desk.frame(request, reply),
