@@ -4,6 +4,7 @@
  * are sent again: AWS bills them once.
  */
 import { randomUUID } from 'node:crypto'
+import { ClockOutOfService } from '../commands/clock.ts'
 import { type BatchMeterUsage, batches, type CallOutcome, type UsageToSend } from '../marketplace/batch-meter-usage.ts'
 import { type Alarms, ageOf, tellAges, tellOf } from './alarms.ts'
 import { decideAnswers, decideAttempts, endOf, isLost, isWaiting } from './answers.ts'
@@ -12,7 +13,7 @@ import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
 import { afterCall, closedCircuit, probeOf } from './circuit.ts'
 import { giveUp, isPastDeadline } from './give-up.ts'
 import type { MeteringRecord } from './record.ts'
-import type { MeteringRules } from './rules.ts'
+import { addMs, type MeteringRules } from './rules.ts'
 import type { MeteringTables, SendCursor } from './tables.ts'
 
 export interface SubmitDeps {
@@ -20,7 +21,7 @@ export interface SubmitDeps {
   readonly decideFor: DecideFor
   readonly batchMeterUsage: BatchMeterUsage
   readonly rules: MeteringRules
-  /** ISO 8601. */
+  /** The clock that bills, ISO 8601. May throw ClockOutOfService: then nothing is begun. */
   readonly now: () => string
   readonly alarms: Alarms
   readonly onTrouble: (customerId: string, error: unknown) => void
@@ -121,7 +122,9 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
 
   /** One call to AWS, and more of them where it was refused because of records that are still to be found. */
   async function send(records: readonly MeteringRecord[], signal: AbortSignal): Promise<void> {
-    if (signal.aborted || now() < circuit.until) return
+    const begunAt = now()
+    if (signal.aborted || begunAt < circuit.until) return
+    const answeredAt = clockFrom(begunAt, now)
     const attempted = await begin(records)
     const usages = attempted.flatMap(sendable)
     const [first] = usages
@@ -129,9 +132,9 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
     await pace()
     const outcome = await batchMeterUsage(first.region, usages)
     const failedBefore = circuit.failures > 0
-    circuit = afterCall(circuit, outcome.kind, now())
+    circuit = afterCall(circuit, outcome.kind, answeredAt())
     tellCall(outcome, failedBefore)
-    await conclude(attempted, outcome)
+    await conclude(attempted, outcome, answeredAt)
     if (outcome.kind !== 'refused' || attempted.length === 1) return
     const middle = Math.ceil(attempted.length / 2)
     await send(attempted.slice(0, middle), signal)
@@ -157,7 +160,11 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
   }
 
   /** Writes the answers down. What cannot be written is sent again, and answered again. */
-  async function conclude(attempted: readonly MeteringRecord[], outcome: CallOutcome): Promise<void> {
+  async function conclude(
+    attempted: readonly MeteringRecord[],
+    outcome: CallOutcome,
+    answeredAt: () => string,
+  ): Promise<void> {
     const ends = new Map(
       attempted.map(({ recordId, attempts: attempt }) => [
         recordId,
@@ -169,7 +176,7 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
     await forEachCustomer(customersOf(attempted), untilDone, onTrouble, async (customerId) => {
       const events = await decideFor(
         customerId,
-        (books) => decideAnswers(books, ends, now(), rules),
+        (books) => decideAnswers(books, ends, answeredAt(), rules),
         mayBeCarried ? { ahead: whereLicencesEnd } : { recordIds: idsOf(customerId, attempted) },
       )
       tellOf(events ?? [], attempted, alarms)
@@ -199,6 +206,22 @@ const whereLicencesEnd = () => true
 
 /** What is done after an attempt has begun is not interrupted. */
 const untilDone = new AbortController().signal
+
+/**
+ * For the answers of what began at `begunAt`: the clock, or the time that has passed since where it has left service
+ * meanwhile. An answer that is not written down leaves the record in doubt.
+ */
+function clockFrom(begunAt: string, now: () => string): () => string {
+  const startedAt = performance.now()
+  return () => {
+    try {
+      return now()
+    } catch (error) {
+      if (!(error instanceof ClockOutOfService)) throw error
+      return addMs(begunAt, performance.now() - startedAt)
+    }
+  }
+}
 
 const customersOf = (records: readonly MeteringRecord[]): Set<string> =>
   new Set(records.map(({ customerId }) => customerId))

@@ -3,6 +3,7 @@
  * store, and a clock that a test moves. Records come from `calls`, where the consumer would have folded them.
  */
 import { vi } from 'vitest'
+import { ClockOutOfService } from '../../src/commands/clock.ts'
 import { type MeteringEvent, meteringStream, parseMeteringEvent } from '../../src/events/metering.ts'
 import { awsBatchMeterUsage, type BatchMeterUsage } from '../../src/marketplace/batch-meter-usage.ts'
 import type { DecideFor } from '../../src/metering/books.ts'
@@ -29,7 +30,7 @@ type Rest<T extends unknown[]> = T extends [unknown, ...infer R] ? R : never
 export type LeaderWorld = Awaited<ReturnType<typeof leaderWorld>>
 
 export async function leaderWorld(start: string, settings: Partial<MeteringRules> = {}) {
-  const clock = { now: start }
+  const clock = { now: start, inService: true }
   const aws = await startAwsStandIn({ now: () => Date.parse(clock.now) })
   for (const [name, value] of Object.entries(aws.env)) vi.stubEnv(name, value)
   aws.addProduct('product', ['standard_over'])
@@ -41,7 +42,10 @@ export async function leaderWorld(start: string, settings: Partial<MeteringRules
   const told: Told[] = []
   const troubles: string[] = []
   const running = new AbortController().signal
-  const now = () => clock.now
+  const now = () => {
+    if (!clock.inService) throw new ClockOutOfService('as a test wants it')
+    return clock.now
+  }
 
   /** One leader; two of them are two processes. */
   function leader(change: Partial<MeteringRules> = {}, wrap: (decideFor: DecideFor) => DecideFor = (same) => same) {

@@ -52,6 +52,21 @@ describe('a record', () => {
     expect(world.troubles.join()).toContain(customerId)
   }, 20_000)
 
+  test('keeps its answer where the clock leaves service during the call', async () => {
+    const { customerId, recordId } = await givenOne()
+    const leader = world.leader({}, (decideFor) => async (...decision) => {
+      const events = await decideFor(...decision)
+      world.clock.inService = false
+      return events
+    })
+    await leader.submit()
+    expect(world.troubles).toEqual([])
+    expect(world.record(recordId)).toMatchObject({ state: 'accepted', doubtful: false })
+    const [, attempted, accepted] = world.log(customerId)
+    expect(accepted?.type).toBe('RecordAccepted')
+    expect([attempted?.data.occurredAt, accepted?.data.occurredAt].toSorted()[0]).toBe(attempted?.data.occurredAt)
+  })
+
   test('is not attempted when the lead is lost', async () => {
     const { leader, customerId } = await givenOne()
     await leader.submit(AbortSignal.abort())
