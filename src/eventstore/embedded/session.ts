@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import type { Log } from './model.ts'
-import { createSchema, WRITER_LOCK } from './storage.ts'
+import { createSchema, headPosition, WRITER_LOCK } from './storage.ts'
 
 const RETRY_MS_MIN = 50
 const RETRY_MS_MAX = 1_000
@@ -14,6 +14,8 @@ const LOCK_RETRY_MS = 100
  */
 export interface WriterSession {
   readonly client: Client
+  /** Where the log ended when the lock was taken: what an earlier session committed untold is before it. */
+  readonly head: bigint
   /** Settles, without error, when the session is over. */
   readonly ended: Promise<void>
 }
@@ -39,7 +41,7 @@ export async function openWriterSession(databaseUrl: string, log: Log, signal: A
       await client.query("set synchronous_commit to 'on'; set statement_timeout to 0; set idle_session_timeout to 0")
       await takeLock(client, log, signal)
       await createSchema(client)
-      return { client, ended }
+      return { client, head: await headPosition(client), ended }
     } catch (error) {
       await client.end().catch(() => undefined)
       const reason = error instanceof Error ? error.message || error.name : String(error)

@@ -10,7 +10,7 @@ import {
   type StreamState,
 } from './model.ts'
 import { openWriterSession, type WriterSession } from './session.ts'
-import { headPosition, idAt, insertRows, loadStreams } from './storage.ts'
+import { idAt, insertRows, loadStreams } from './storage.ts'
 import { createTail, type Tail } from './tail.ts'
 
 /** One group is one transaction; these bounds keep its statement small while it is still worth a flush to disk. */
@@ -57,10 +57,9 @@ export async function openWriter(databaseUrl: string, log: Log, signal: AbortSig
     const opened = await openWriterSession(databaseUrl, log, connectSignal)
     // What the last session committed without being told so is in the table now. Memory starts from there.
     streams.clear()
-    const head = await headPosition(opened.client)
-    tail.reset(head)
+    tail.reset(opened.head)
     session = opened
-    log.info(`The log is open at position ${head}.`)
+    log.info(`The log is open at position ${opened.head}.`)
     opened.ended.then(() => lost(opened))
   }
 
