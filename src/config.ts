@@ -169,7 +169,7 @@ const settings = {
     'Public keys of before AUDIT_SIGNING_KEY was changed: anchors that they verify stay good',
   ),
   ANCHOR_DIR: optional(path, 'a folder', 'Where audit anchors are written; not set: DATA_DIR/anchors'),
-  RATE_LIMIT: withDefault(whole(1), '100', 'a whole number from 1', 'Requests a second that one API key may send'),
+  RATE_LIMIT: withDefault(whole(1), '100', 'a whole number from 1', 'Requests a second of one API key, in one process'),
   METERING_SUBMIT: withDefault(onOff, 'off', 'on or off', 'Send metering records to AWS Marketplace'),
   METERING_GRACE: withDefault(
     whole(60, 3_600),

@@ -20,7 +20,8 @@ export function createAuthenticate(
   { ledgers, keys, clock, limits }: Pick<Dependencies, 'ledgers' | 'keys' | 'clock' | 'limits'>,
   execute: Execute,
 ): (request: FastifyRequest) => Promise<void> {
-  // A window as long as it takes to earn `burst` requests at the average rate.
+  // A window as long as it takes to earn `burst` requests at the average rate. It is fixed, and of this process alone:
+  // where two windows meet, twice `burst` passes at once, and several processes let through as many times as much.
   const perKey = new RateLimiterMemory({ points: limits.burst, duration: limits.burst / limits.perSecond })
   // Counted after the look-up: a good key passes, however many bad ones come from the same address.
   const perAddress = new RateLimiterMemory({ points: badKeysPerMinute, duration: 60 })
