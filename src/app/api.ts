@@ -57,12 +57,9 @@ export async function startApi(
   const parts = { config, system, inference, watched, secretsKeys, log: apiLog }
   const http = await buildServer(httpDependencies({ ...parts, console: pages.deps, marketplace: landing }))
   undo.add('HTTP', () => http.drainAndClose())
-  const port = await listen(http.app, { host: config.HOST, port: config.PORT }, 'PORT')
-  return { url: `http://${hostInUrl(config.HOST)}:${port}`, modelSet: inference.set, watched }
-}
-
-/** An address that a program on this machine can call. */
-function hostInUrl(host: string): string {
-  if (['127.0.0.1', '0.0.0.0', '::', 'localhost'].includes(host)) return 'localhost'
-  return host.includes(':') ? `[${host}]` : host
+  if (config.PORT === 0 && config.PUBLIC_URL === undefined) {
+    apiLog.warn('PORT is 0 and PUBLIC_URL is not set: links in letters lead nowhere')
+  }
+  const url = await listen(http.app, { host: config.HOST, port: config.PORT }, 'PORT')
+  return { url, modelSet: inference.set, watched }
 }

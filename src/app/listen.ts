@@ -5,18 +5,23 @@ import { ConfigError } from '../config.ts'
 
 /**
  * @param setting what names the port
- * @returns the port, which is another than asked for where that is 0
+ * @returns an address that a program on this machine can call; its port is another than asked for where that is 0
  * @throws ConfigError when the port is taken or reserved, or the host is no address of this machine
  */
 export async function listen(
   app: Pick<FastifyInstance, 'listen' | 'server'>,
   { host, port }: { readonly host: string; readonly port: number },
   setting: 'PORT' | 'OPERATIONS_PORT',
-): Promise<number> {
+): Promise<string> {
   await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
     throw new ConfigError(sentenceOf(error.code, `${setting} ${port}`, host) ?? error.message, { cause: error })
   })
-  return (app.server.address() as AddressInfo).port
+  return `http://${hostInUrl(host)}:${(app.server.address() as AddressInfo).port}`
+}
+
+function hostInUrl(host: string): string {
+  if (['127.0.0.1', '0.0.0.0', '::', 'localhost'].includes(host)) return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
 }
 
 function sentenceOf(code: string | undefined, port: string, host: string): string | null {

@@ -56,9 +56,8 @@ export interface OperationsListener {
 /** @throws ConfigError when it cannot listen there */
 export async function listenForOperators(config: Config, watched: Watched, port: number): Promise<OperationsListener> {
   const app = await buildOperationsServer(watched)
-  const taken = await listen(app, { host: config.HOST, port }, 'OPERATIONS_PORT')
   return {
-    url: `http://${config.HOST}:${taken}`,
+    url: await listen(app, { host: config.HOST, port }, 'OPERATIONS_PORT'),
     close: () => app.close(),
   }
 }
