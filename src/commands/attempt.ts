@@ -37,7 +37,7 @@ export function freeze(stream: string, head: Head, caused: readonly Caused[]): {
 export interface Patience {
   /** Of one send, in milliseconds. */
   readonly sendMs: number
-  /** Of all sends of one attempt. Far below METERING_GRACE / 2, past which an attempt may only be fenced. */
+  /** Of all sends of one attempt. */
   readonly attemptMs: number
 }
 export const defaultPatience: Patience = { sendMs: 2_500, attemptMs: 8_000 }

@@ -1,6 +1,7 @@
 /**
  * What the application asks of an event store. `client.ts` answers it through @eventstore/db-client; tests answer it
- * with a store that has faults (test/support/faulty-store.ts). Revisions are bigint here and everywhere inside.
+ * with a store in memory that fails when told to (test/support/memory-store.ts). Revisions are bigint here and everywhere
+ * inside.
  */
 
 /** An event as it is handed to the store: everything is fixed before the first send, the id included. */

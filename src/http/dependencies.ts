@@ -1,4 +1,4 @@
-/** What the HTTP side asks of the rest of the program, and no more. `main` builds it; tests build it in memory. */
+/** What the HTTP side asks of the rest of the program, and no more. `app/http.ts` builds it; tests build it in memory. */
 
 import type { FastifyBaseLogger } from 'fastify'
 import type { Registry } from 'prom-client'

@@ -1,4 +1,4 @@
-/** The common structure of every answer, and the table of error codes. Nothing else in the program names a status. */
+/** The common structure of every answer, and the table of error codes with their statuses. */
 import type { CustomerState } from '../commands/state.ts'
 
 /** Source: api-reference, "Error Code List"; rate_limited: its note about overall throttling. */

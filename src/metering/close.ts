@@ -81,8 +81,8 @@ function overageOf(records: readonly MeteringRecord[]): Closed['overage'] {
 }
 
 /**
- * Invariant 8: each call that was not voided before its record was sealed is in one record, and whatever left a record
- * arrived in another.
+ * Metering's first invariant (docs/design.md): each call that was not voided before its record was sealed is in one
+ * record, and whatever left a record arrived in another.
  */
 function imbalance(overage: Closed['overage'], calls: number): string | null {
   const sum = (of: 'quantity' | 'carried', lines = overage) => lines.reduce((total, line) => total + line[of], 0)

@@ -16,7 +16,7 @@ export const recordStates = [
   'written_off',
   'not_submittable',
 ] as const
-/** Invariant 8: a record is in exactly one of these. */
+/** A record is in exactly one of these: an invariant of metering (docs/design.md). */
 export type RecordState = (typeof recordStates)[number]
 
 /** States that something still follows: a call, the seal, an answer, an operator's word. */
