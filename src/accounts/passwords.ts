@@ -22,7 +22,7 @@ export interface Passwords {
   close(): Promise<void>
 }
 
-export const passwordCharacters = { min: 12, max: 128 }
+const passwordCharacters = { min: 12, max: 128 }
 
 /** Sign-ins that may wait; at some 40 ms each the last one waits for five seconds on an idle machine. */
 const defaultMaxWaiting = 128

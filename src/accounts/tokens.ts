@@ -18,7 +18,7 @@ export function makeMailCode(): string {
 
 /** Digits only: a phone shows the numeric keys for the field that takes either this or an authenticator's code. */
 const recoveryDigits = 24 // 24 × log2(10) = 80 bits, so a plain SHA-256 of the code cannot be searched
-export const recoveryCodeCount = 10
+const recoveryCodeCount = 10
 
 /** Ten codes: six groups of four digits, with hyphens between them. */
 export function makeRecoveryCodes(): string[] {

@@ -17,7 +17,7 @@ const headSchema = z.union([z.tuple([stream, decimal, sha256]), z.tuple([stream,
 export type AnchoredHead = z.infer<typeof headSchema>
 
 /** What is signed. */
-export const statementSchema = z.strictObject({
+const statementSchema = z.strictObject({
   format: z.literal('liveness-anchor/1'),
   /** The tick's time: everything that occurred up to it is covered. ISO 8601 UTC. */
   through: z.iso.datetime({ precision: 3 }),
@@ -44,7 +44,7 @@ export const keyId = (key: KeyObject): string =>
     .digest('hex')
 
 /** A leaf: the RFC 8785 form of the head's triple. */
-export const headLeaf = (head: AnchoredHead): Buffer => leafHash(canonicalBytes(head))
+const headLeaf = (head: AnchoredHead): Buffer => leafHash(canonicalBytes(head))
 
 /** Signs the heads, which must be in the order of their streams' names (by code units), each stream once. */
 export function signAnchor(

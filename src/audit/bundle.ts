@@ -16,14 +16,14 @@ export const yearMonthSchema = z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/)
 /** A head with its way to the root of the anchor beside it. */
 const memberSchema = inclusionSchema.omit({ anchor: true })
 /** One anchor, and what it knew of the customer. */
-export const anchoredPointSchema = z.strictObject({
+const anchoredPointSchema = z.strictObject({
   anchor: signedSchema,
   customer: memberSchema,
   metering: memberSchema,
 })
 
 /** An event as it is stored; the revision is a decimal string. */
-export const bundledEventSchema = z.strictObject({
+const bundledEventSchema = z.strictObject({
   stream: z.string(),
   revision: decimal,
   id: z.string(),

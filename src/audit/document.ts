@@ -24,4 +24,3 @@ export function statementDocument(statement: MonthStatement) {
     digest: { ...digest, first: place(digest.first), last: place(digest.last) },
   }
 }
-export type StatementDocument = ReturnType<typeof statementDocument>

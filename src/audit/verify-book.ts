@@ -77,7 +77,7 @@ export function newBook(customerId: string): CustomerBook {
   }
 }
 
-export function monthBook({ months }: CustomerBook, month: string): MonthBook {
+function monthBook({ months }: CustomerBook, month: string): MonthBook {
   let book = months.get(month)
   if (book === undefined) {
     book = {

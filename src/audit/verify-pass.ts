@@ -44,7 +44,7 @@ export class Interrupted extends Error {
 }
 
 /** @throws Interrupted */
-export function throwIfInterrupted(signal: AbortSignal): void {
+function throwIfInterrupted(signal: AbortSignal): void {
   if (signal.aborted) throw new Interrupted('The verification was interrupted.')
 }
 

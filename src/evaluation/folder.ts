@@ -35,7 +35,7 @@ type Annotations = z.infer<typeof annotations>
 const ANNOTATION_FILES = ['annotations.json', 'boxes.json']
 
 /** An attack whose kind nobody states. */
-export const UNSTATED = 'unstated'
+const UNSTATED = 'unstated'
 
 /**
  * Finds the labelled pictures of a folder laid out as [GROUP/]live/SOURCE/NAME and [GROUP/]spoof/SOURCE/[ATTACK/]NAME;
@@ -62,7 +62,7 @@ export async function readSamples(folder: string, annotationsFile?: string): Pro
 }
 
 /** What a path says. Null when no part of it is live or spoof. */
-export function sampleOf(path: string, told: Annotations[string] | undefined): Sample | null {
+function sampleOf(path: string, told: Annotations[string] | undefined): Sample | null {
   const parts = path.split('/').slice(0, -1)
   const at = parts.findIndex((part) => part === 'live' || part === 'spoof')
   if (at < 0) return null

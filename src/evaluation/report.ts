@@ -63,7 +63,7 @@ export interface Report {
 }
 
 /** With fewer pictures of a kind than this, a source's rate is noise and would move the mean over sources. */
-export const FEWEST = 5
+const FEWEST = 5
 
 export const frames = ['whole', 'tight'] as const satisfies Frame[]
 

@@ -24,7 +24,7 @@ const funding = z.enum(['credit', 'overage'])
 const rectangle = z.strictObject({ x: count, y: count, width: count, height: count })
 
 /** What AWS Marketplace knows the customer by. `none`: no marketplace; their overage is counted and never submitted. */
-export const licenceSchema = z.discriminatedUnion('kind', [
+const licenceSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('none') }),
   z.strictObject({
     kind: z.literal('licence'),
@@ -70,7 +70,7 @@ const movingSchema = z.strictObject({ licence: licenceSchema, effectiveAt: insta
 const endedSchema = z.strictObject({ licence: licenceSchema, paidUntil: instant, reason: z.string() })
 
 /** The verdict as stored: the answer's `data` object in integers, so that answer and log cannot disagree. */
-export const verdictSchema = z.strictObject({
+const verdictSchema = z.strictObject({
   isFakeFace: z.boolean(),
   likelihoodMillionths: z.int().min(0).max(1_000_000),
   isValidFace: z.boolean(),

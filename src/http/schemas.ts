@@ -73,7 +73,7 @@ export const detectionData = z.object({
   latency_ms: whole.meta({ description: 'Time of the inference, in milliseconds.' }),
 })
 
-export const usageData = z.object({
+const usageData = z.object({
   year_month: z.string().regex(/^\d{4}-\d{2}$/),
   total_calls: whole,
   monthly_limit: whole,

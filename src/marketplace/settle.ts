@@ -146,7 +146,7 @@ async function end(
  * end of the term that was known until now, and the new one begins where that ended. What is scheduled already is not
  * scheduled again, or each reading after a renewal would push it into the next term.
  */
-export function commandsFor(
+function commandsFor(
   state: CustomerState,
   licence: MarketplaceLicence,
   contract: Contract & { readonly kind: 'plan' },

@@ -35,7 +35,7 @@ export interface KafkaFeedOptions {
   readonly sessionTimeoutMs?: number | undefined
 }
 
-export const consumerGroup = 'marketplace-metering'
+const consumerGroup = 'marketplace-metering'
 
 /** Most messages of one transaction: kafkajs hands over as many as a fetch holds. */
 const maxSlice = 500

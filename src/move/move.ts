@@ -67,7 +67,7 @@ export interface Moved {
 }
 
 /** The target does not agree with the log that was copied; nothing was marked. */
-export class NotTheSame extends Error {
+class NotTheSame extends Error {
   override name = 'NotTheSame'
 }
 

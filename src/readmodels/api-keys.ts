@@ -6,8 +6,6 @@ import { queryWithin, requestQueryMs } from '../postgres/pool.ts'
 export interface KnownApiKey {
   readonly customerId: string
   readonly keyId: string
-  readonly slot: Slot
-  readonly prefix: string
   readonly expiresAt: string | null
   /** For ever: replaced, deactivated, or the customer's account is. */
   readonly revoked: boolean
@@ -30,7 +28,7 @@ interface KeyRow {
 export async function findApiKey(pool: pg.Pool, keyHash: string): Promise<KnownApiKey | null> {
   const { rows } = await queryWithin<KeyRow & { doubt_standing: boolean }>(pool, requestQueryMs, {
     name: 'find-api-key',
-    text: `select k.customer_id, k.key_id, k.slot, k.prefix, k.expires_at, k.revoked_at,
+    text: `select k.customer_id, k.key_id, k.expires_at, k.revoked_at,
              exists (select from attempts_in_doubt d where d.customer_id = k.customer_id) as doubt_standing
            from readmodel.api_keys k where k.key_hash = $1`,
     values: [keyHash],
@@ -40,8 +38,6 @@ export async function findApiKey(pool: pg.Pool, keyHash: string): Promise<KnownA
   return {
     customerId: row.customer_id,
     keyId: row.key_id,
-    slot: row.slot,
-    prefix: row.prefix,
     expiresAt: row.expires_at?.toISOString() ?? null,
     revoked: row.revoked_at !== null,
     doubtStanding: row.doubt_standing,

@@ -60,8 +60,6 @@ describe('API keys', () => {
     expect(await findApiKey(pool, hash)).toEqual({
       customerId: id,
       keyId: before?.keyId,
-      slot: 'primary',
-      prefix: 'lc_abc12',
       expiresAt: null,
       revoked: false,
       doubtStanding: false,

@@ -10,7 +10,7 @@ import { icon, script, stylesheet } from './assets.ts'
 /** What a view returns: HTML, or a promise of it where a part is awaited. */
 export type Html = string | Promise<string>
 
-export const productName = 'Liveness Detection'
+const productName = 'Liveness Detection'
 
 const places = [
   { place: 'overview', href: '/console/dashboard', text: 'Overview' },

@@ -6,7 +6,7 @@ import { Field, Form, type Html, Notice, Page, Submit } from '../layout.tsx'
 import { NewKeys } from '../pages/keys.tsx'
 import type { Faults, Frame } from './desk.ts'
 
-export const passwordHint = 'At least 12 characters. Several unrelated words are good, a password manager is better.'
+const passwordHint = 'At least 12 characters. Several unrelated words are good, a password manager is better.'
 
 /** A password entered twice, for lack of eyes on it. */
 export function NewPasswordFields(props: {

@@ -53,7 +53,7 @@ const emailSchema = z.string().trim().max(maxEmailCharacters).pipe(z.email())
 export const emailOf = (typed: string): string | null => emailSchema.safeParse(typed).data ?? null
 
 /** How long to wait, in words. */
-export function waitText(seconds: number): string {
+function waitText(seconds: number): string {
   const minutes = Math.ceil(seconds / 60)
   if (minutes <= 1) return 'Try again in a minute.'
   return minutes < 90 ? `Try again in ${minutes} minutes.` : `Try again in ${Math.ceil(minutes / 60)} hours.`

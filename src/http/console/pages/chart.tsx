@@ -29,7 +29,7 @@ const marksOf = (changes: readonly Occurrence[]): Mark[] =>
   }))
 
 /** The day on which the last credit was used, or null: from then on a call is overage or is refused. */
-export function limitReachedOn(days: readonly Day[], monthlyLimit: number): string | null {
+function limitReachedOn(days: readonly Day[], monthlyLimit: number): string | null {
   let used = 0
   for (const { day, credit, overage } of days) {
     used += credit
@@ -39,7 +39,7 @@ export function limitReachedOn(days: readonly Day[], monthlyLimit: number): stri
 }
 
 /** The smallest of 1, 2, 5, 10, 20, 50, … that is not below `most`, and divides in halves from 2 on. */
-export function niceTop(most: number): number {
+function niceTop(most: number): number {
   for (let power = 1; ; power *= 10) {
     const fitting = [2, 4, 6, 10].find((step) => step * power >= most)
     if (fitting !== undefined) return fitting * power
