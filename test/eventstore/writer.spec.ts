@@ -15,7 +15,9 @@ test('a log whose end cannot be read yet is opened when it can: the lock is not 
   const warned = new Promise<string>((resolve) => {
     warn = resolve
   })
-  const opening = openWriter(databaseUrl, { info() {}, error() {}, warn }, AbortSignal.timeout(4_000))
+  const over = new AbortController()
+  onTestFinished(() => over.abort())
+  const opening = openWriter(databaseUrl, { info() {}, error() {}, warn }, over.signal)
   expect(await Promise.race([warned, opening])).toContain('"position" does not exist')
   await client.query('drop table eventstore.event')
   const writer = await opening
