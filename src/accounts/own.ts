@@ -76,7 +76,8 @@ export async function setAlerts({ pool }: Pick<Parts, 'pool'>, accountId: string
 
 /**
  * Runs `issue` if this account has not been given its first keys yet, else returns null. The note that it was is
- * committed after it: what fails half-way can be done again, and two requests at once run it once.
+ * committed after it: an `issue` that fails runs again with the next request, which may find that it had taken effect,
+ * and two requests at once run it once. The transaction outlasts an append and all tries to show the keys.
  */
 export async function issueFirstKeys<T>(
   { pool }: Pick<Parts, 'pool'>,
@@ -84,6 +85,7 @@ export async function issueFirstKeys<T>(
   issue: () => Promise<T>,
 ): Promise<T | null> {
   return transaction(pool, async (client) => {
+    await client.query("set local idle_in_transaction_session_timeout = '1min'")
     const { rowCount } = await client.query(
       'update accounts set first_keys_at = now() where account_id = $1 and first_keys_at is null',
       [accountId],

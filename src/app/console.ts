@@ -7,13 +7,12 @@ import { createAccounts } from '../accounts/accounts.ts'
 import { createPasswords } from '../accounts/passwords.ts'
 import type { SecretsKeys } from '../accounts/seal.ts'
 import { exportApart } from '../audit/export-apart.ts'
+import { passesByItself } from '../commands/transient.ts'
 import type { Config } from '../config.ts'
 import type { ConsoleDependencies } from '../http/console/context.ts'
 import type { ConsolePagesDependencies } from '../http/console/pages/dependencies.ts'
 import { createMail, type Mail } from '../mail/mail.ts'
-import { isUnavailable } from '../postgres/pool.ts'
 import { consoleReads } from '../readmodels/console.ts'
-import { NotFreshYet } from '../readmodels/freshness.ts'
 import { version } from '../version.ts'
 import { anchorDirOf } from './anchors.ts'
 import type { System } from './system.ts'
@@ -54,7 +53,7 @@ export function openConsole(parts: ConsoleParts): Console {
       accounts,
       ledgers,
       shows: (customerId, revision) => freshness.waitFor(customerId, revision),
-      isUnavailable: (error) => isUnavailable(error) || error instanceof NotFreshYet,
+      isUnavailable: passesByItself,
       clock,
       secretsKeys,
       reads: consoleReads(pool, store),

@@ -2,6 +2,7 @@
 
 import type { Logger } from 'pino'
 import type { SecretsKeys } from '../accounts/seal.ts'
+import { passesByItself } from '../commands/transient.ts'
 import type { Config } from '../config.ts'
 import { customerStream } from '../events/catalogue.ts'
 import { parseCustomerEvent } from '../events/parse.ts'
@@ -9,7 +10,6 @@ import { EventStoreUnavailable } from '../eventstore/store.ts'
 import type { Dependencies } from '../http/dependencies.ts'
 import type { Watched } from '../http/operations.ts'
 import type { Inference } from '../inference/inference.ts'
-import { isUnavailable } from '../postgres/pool.ts'
 import { findApiKey } from '../readmodels/api-keys.ts'
 import { NotFreshYet } from '../readmodels/freshness.ts'
 import { findIdempotencyKey } from '../readmodels/idempotency-keys.ts'
@@ -58,7 +58,7 @@ export function httpDependencies(parts: HttpParts): Dependencies {
       throw new EventStoreUnavailable(`${stream} has no event at revision ${revision}`)
     },
     ...watched,
-    isUnavailable: (error) => isUnavailable(error) || error instanceof NotFreshYet,
+    isUnavailable: passesByItself,
     clock,
     logger: log,
     limits: { perSecond: config.RATE_LIMIT, burst: config.RATE_LIMIT * burstSeconds },

@@ -70,7 +70,7 @@ export interface Dependencies {
   /** Null when all is well. Ends within a second or two, and never rejects. */
   readonly health: () => Promise<null | 'database unavailable' | 'event store unavailable'>
   readonly ready: () => Promise<Readiness>
-  /** Whether an error says that Postgres cannot be reached just now, or that a read model is not fresh yet. */
+  /** Whether a failure passes by itself: Postgres out of reach, a read model not fresh yet. */
   readonly isUnavailable: (error: unknown) => boolean
   readonly clock: Pick<Clock, 'now'>
   readonly logger: FastifyBaseLogger

@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { resetAuthenticator, unlock } from '../../src/accounts/links.ts'
-import { transaction } from '../../src/postgres/pool.ts'
+import { issueFirstKeys } from '../../src/accounts/own.ts'
+import { connect, transaction } from '../../src/postgres/pool.ts'
 import { accountsWorld, password, publicUrl, tokenIn } from './world.ts'
 
 const world = accountsWorld()
@@ -61,8 +63,12 @@ describe('activation', () => {
         throw new Error('the ledger is away')
       }),
     ).rejects.toThrow('the ledger is away')
-    const both = await Promise.all([1, 2].map(() => accounts.issueFirstKeys(accountId, async () => 'keys')))
+    // Postgres ends other transactions that are silent for so long.
+    const impatient = connect(`${world.pool.options.connectionString}?idle_in_transaction_session_timeout=200`)
+    const issue = () => delay(400, 'keys')
+    const both = await Promise.all([1, 2].map(() => issueFirstKeys({ pool: impatient }, accountId, issue)))
     expect(both.sort()).toEqual(['keys', null])
+    await impatient.end()
     expect(await accounts.account(accountId)).toMatchObject({ hasFirstKeys: true })
   })
 })

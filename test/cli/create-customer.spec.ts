@@ -12,11 +12,11 @@ import { memoryDoubts } from '../support/doubts.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
 
 let database: Database
-/** Of sessions that Postgres ends after 20 ms of silence in a transaction. */
+/** Of sessions that Postgres ends after 200 ms of silence in a transaction. */
 let impatient: pg.Pool
 beforeAll(async () => {
   database = await openDatabase()
-  impatient = connect(`${database.url}?idle_in_transaction_session_timeout=20`)
+  impatient = connect(`${database.url}?idle_in_transaction_session_timeout=200`)
 })
 afterAll(async () => {
   await impatient.end()
@@ -49,7 +49,7 @@ async function created(waitFor: () => Promise<void>, landsAfterMs = 0) {
 }
 
 test('read models that come late cost no account', async () => {
-  const { registered, withAccount } = await created(() => delay(100))
+  const { registered, withAccount } = await created(() => delay(400))
   expect(registered).toHaveLength(1)
   expect(withAccount).toEqual(registered)
 })
@@ -64,7 +64,7 @@ test('read models that do not come at all cost no account', async () => {
 })
 
 test('an event store that answers late costs no account', async () => {
-  const { outcome, registered, withAccount } = await created(async () => {}, 100)
+  const { outcome, registered, withAccount } = await created(async () => {}, 400)
   expect(outcome).toMatchObject({ status: 'fulfilled' })
   expect(registered).toHaveLength(1)
   expect(withAccount).toEqual(registered)

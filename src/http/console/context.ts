@@ -46,7 +46,7 @@ export interface ConsoleDependencies {
   readonly ledgers: Pick<Ledgers, 'execute'>
   /** Waits, bounded, until the read models show the customer's stream up to `revision`. @throws NotFreshYet */
   readonly shows: (customerId: string, revision: bigint) => Promise<void>
-  /** Whether an error says that Postgres cannot be reached just now, or that a read model is not fresh yet. */
+  /** Whether a failure passes by itself: Postgres out of reach, a read model not fresh yet. */
   readonly isUnavailable: (error: unknown) => boolean
   readonly clock: Pick<Clock, 'now'>
   /** The keys of form tokens and signed cookies are derived from them. */

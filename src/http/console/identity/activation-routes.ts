@@ -1,15 +1,15 @@
 /** From the link to the keys: /console/activate, /console/enrol, /console/first-keys. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { CustomerCommand } from '../../../commands/customer.ts'
 import { makeApiKey } from '../../../commands/keys.ts'
 import { slots } from '../../../events/catalogue.ts'
-import { ApiError } from '../../envelope.ts'
+import { change, keyKnown } from '../change.ts'
 import { type ConsoleDependencies, flash, requireSession, type ShownKey, signedInOf } from '../context.ts'
 import type { SessionCookies } from '../session.ts'
 import { EnrolPage, FirstKeysPage, LinkPage, RecoveryCodesPage, ShownKeysPage } from './activation.tsx'
 import { type Desk, type Faults, fieldsOf, invalid, paramOf, refusal } from './desk.ts'
 import { LinkGonePage } from './reset.tsx'
 
+const notShown = 'Your keys were issued, but could not be shown in time. Regenerate each of them under Keys.'
 export const notTheSame = 'The two are not the same. Type the new password twice.'
 
 export function registerActivation(
@@ -111,22 +111,17 @@ export function registerActivation(
 
   /** Fills the slots that are empty. A key that was issued to the customer otherwise stays as it is. */
   async function issueKeys(request: FastifyRequest): Promise<readonly ShownKey[]> {
-    const { accountId, customerId } = signedInOf(request)
-    const origin = { correlationId: request.id, causationId: request.id, actor: `console:${accountId}` }
-    const execute = async (command: CustomerCommand) => {
-      const executed = await deps.ledgers.execute(customerId, { command, origin })
-      if (executed.kind === 'done') return executed
-      throw executed.kind === 'refused'
-        ? new ApiError('invalid_request', executed.message)
-        : new Error(`${command.type} ended as ${executed.kind}`)
-    }
-    const { state } = await execute({ type: 'Observe' })
+    const { customerId } = signedInOf(request)
+    const { state } = await change(deps, request, { type: 'Observe' })
     const made = slots.filter((slot) => state.keys[slot] === undefined).map((slot) => ({ slot, ...makeApiKey() }))
-    for (const { slot, key } of made) {
-      const { revision } = await execute({ type: 'RegenerateApiKey', slot, key })
-      // Shown only once the key table holds it: before that a call with it would be refused.
-      await deps.shows(customerId, revision)
-    }
+    // One append: both are in the log or neither is, and none is there that was never shown.
+    const done = await Promise.all(
+      made.map(({ slot, key }) =>
+        change(deps, request, { type: 'RegenerateApiKey', slot, key }, { doubtStanding: false }),
+      ),
+    )
+    const last = done.at(-1)
+    if (last !== undefined) await keyKnown(deps, customerId, last.revision, notShown)
     return made.map(({ slot, secret }) => ({ slot, secret }))
   }
 }

@@ -1,16 +1,11 @@
 /** What each page route begins and ends with: whose it is, the frame, the change, the answer. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Executed } from '../../../commands/batch.ts'
 import type { CustomerCommand } from '../../../commands/customer.ts'
 import { ApiError } from '../../envelope.ts'
+import { change, type Done } from '../change.ts'
 import { csrfToken, signedInOf, takeFlash } from '../context.ts'
 import type { Html, PageProps } from '../layout.tsx'
 import type { ConsolePagesDependencies, Customer } from './dependencies.ts'
-
-export type Done = Extract<Executed, { readonly kind: 'done' }>
-
-/** Refusals that mean that the thing to be changed does not exist; the others are wrong requests. */
-const notFound: ReadonlySet<string> = new Set(['nothing_scheduled', 'scheduled_by_marketplace', 'no_such_customer'])
 
 export function createDesk(deps: ConsolePagesDependencies) {
   return {
@@ -37,19 +32,8 @@ export function createDesk(deps: ConsolePagesDependencies) {
         throw new ApiError('service_unavailable', 'Your account is being set up. Try again in a moment.')
       return found
     },
-    /**
-     * Runs a command in the name of who is signed in.
-     * @throws ApiError where it is refused, what Ledger.execute throws
-     */
-    async change(request: FastifyRequest, command: CustomerCommand): Promise<Done> {
-      const { accountId, customerId } = signedInOf(request)
-      const origin = { correlationId: request.id, causationId: request.id, actor: `console:${accountId}` }
-      // No key was looked up on the way here, so nobody has asked yet whether a doubt stands: the ledger asks.
-      const executed = await deps.ledgers.execute(customerId, { command, origin }, { doubtStanding: true })
-      if (executed.kind === 'done') return executed
-      if (executed.kind !== 'refused') throw new Error(`${command.type} ended as ${executed.kind}`)
-      throw new ApiError(notFound.has(executed.refusal) ? 'not_found' : 'invalid_request', executed.message)
-    },
+    /** @throws what `change` throws */
+    change: (request: FastifyRequest, command: CustomerCommand): Promise<Done> => change(deps, request, command),
   }
 }
 

@@ -3,13 +3,11 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { makeApiKey } from '../../../commands/keys.ts'
 import { type Slot, slots } from '../../../events/catalogue.ts'
 import { ApiError } from '../../envelope.ts'
+import { keyKnown } from '../change.ts'
 import { csrfToken, requireSession, signedInOf, wantsJson } from '../context.ts'
 import type { ConsolePagesDependencies, ListedKey } from './dependencies.ts'
 import type { Desk } from './desk.ts'
 import { KeysPage, NewKeyPage, RegeneratePage } from './keys.tsx'
-
-/** Tries of two seconds each. The event is written: to give up means that nobody ever sees the key. */
-const triesToShow = 5
 
 export function registerKeys(app: FastifyInstance, deps: ConsolePagesDependencies, desk: Desk): void {
   const { reads } = deps
@@ -44,25 +42,12 @@ export function registerKeys(app: FastifyInstance, deps: ConsolePagesDependencie
     }
     const { secret, key } = makeApiKey()
     const { revision } = await desk.change(request, { type: 'RegenerateApiKey', slot, key })
-    await known(customerId, revision, slot)
+    const late = `The ${slot} key was replaced, but the new one could not be shown in time. Regenerate it again.`
+    await keyKnown(deps, customerId, revision, late)
     const firstCallAt = await reads.firstCallAt(customerId)
     const frame = desk.frame(request, reply)
     return desk.show(reply, NewKeyPage({ frame, shown: { slot, secret }, publicUrl: deps.publicUrl, firstCallAt }))
   })
-
-  /** A key is shown only once the key table holds it: before that a call with it would be refused. */
-  async function known(customerId: string, revision: bigint, slot: Slot): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await deps.shows(customerId, revision)
-      } catch (error) {
-        if (!deps.isUnavailable(error)) throw error
-        if (attempt < triesToShow) continue
-        const message = `The ${slot} key was replaced, but the new one could not be shown in time. Regenerate it again.`
-        throw new ApiError('service_unavailable', message, { cause: error })
-      }
-    }
-  }
 }
 
 const wrong = 'The code is wrong or was used before. Type the code that your authenticator shows now.'
