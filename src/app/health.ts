@@ -1,4 +1,5 @@
-/** Whether the two servers that everything stands on answer: asked by load balancers, answered within a second or two. */
+/** Whether checks can be answered, as load balancers ask it: both servers, and the clock. Answered within a second or two. */
+import type { Clock } from '../commands/clock.ts'
 import { customerStream } from '../events/catalogue.ts'
 import { queryWithin } from '../postgres/pool.ts'
 import type { KafkaSettings } from '../relay/kafka-settings.ts'
@@ -10,10 +11,26 @@ export const probeMs = 1_500
 /** A stream that does not exist: reading it asks the event store for an answer and for nothing else. */
 const nobody = customerStream('00000000-0000-0000-0000-000000000000')
 
-export type Ailment = null | 'database unavailable' | 'event store unavailable'
+export type ServerFault = null | 'database unavailable' | 'event store unavailable'
+export type Ailment = ServerFault | 'clock out of service'
 
-/** Many may ask at the same time; one look at the servers answers them all. */
-export function createHealth({ pool, store }: Pick<System, 'pool' | 'store'>): () => Promise<Ailment> {
+/** @param servers as createServersHealth made it; where Postgres is away the clock goes too, and the server is named */
+export function createHealth(servers: () => Promise<ServerFault>, clock: Pick<Clock, 'now'>): () => Promise<Ailment> {
+  return async () => (await servers()) ?? (clockFault(clock) === null ? null : 'clock out of service')
+}
+
+/** Why the clock is out of service, in words for operators, or null. */
+export function clockFault(clock: Pick<Clock, 'now'>): string | null {
+  try {
+    clock.now()
+    return null
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
+/** The two servers that everything stands on. Many may ask at the same time; one look answers them all. */
+export function createServersHealth({ pool, store }: Pick<System, 'pool' | 'store'>): () => Promise<ServerFault> {
   // A connection that got no answer in time is thrown away by the pool, so looks do not use it up.
   const database = createProbe(async () => {
     await queryWithin(pool, probeMs, { text: 'select 1' })

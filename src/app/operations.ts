@@ -7,7 +7,7 @@ import { buildOperationsServer } from '../http/operations-server.ts'
 import type { Inference } from '../inference/inference.ts'
 import type { Runner } from '../projections/runner.ts'
 import type { KafkaSettings } from '../relay/kafka-settings.ts'
-import { createHealth } from './health.ts'
+import { createHealth, createServersHealth } from './health.ts'
 import { listen } from './listen.ts'
 import type { MeteringRoles } from './metering.ts'
 import { createMeteringMetrics } from './metering-metrics.ts'
@@ -32,11 +32,11 @@ export interface OperatedParts {
 
 export function watchOver(parts: OperatedParts): Watched {
   const { roles, system, runner, metering, inference, kafka, stopped, log } = parts
-  const health = createHealth(system)
+  const servers = createServersHealth(system)
   const metrics = createMetrics({ system, roles, runner, log })
   createMeteringMetrics(metrics, system, metering)
 
-  const ready = createReadiness({ roles, system, health, kafka, runner, metering, inference, stopped })
+  const ready = createReadiness({ roles, system, servers, kafka, runner, metering, inference, stopped })
   new Gauge({
     name: 'liveness_ready',
     help: '1 where GET /ready says so, 0 where not.',
@@ -45,7 +45,7 @@ export function watchOver(parts: OperatedParts): Watched {
       this.set((await ready()).ready ? 1 : 0)
     },
   })
-  return { health, ready, metrics }
+  return { health: createHealth(servers, system.clock), ready, metrics }
 }
 
 export interface OperationsListener {

@@ -5,7 +5,7 @@ import type { Inference } from '../inference/inference.ts'
 import type { Runner } from '../projections/runner.ts'
 import { readModelsLag } from '../readmodels/lag.ts'
 import type { KafkaSettings } from '../relay/kafka-settings.ts'
-import { type Ailment, createKafkaHealth, probeMs } from './health.ts'
+import { clockFault, createKafkaHealth, probeMs, type ServerFault } from './health.ts'
 import type { MeteringRoles } from './metering.ts'
 import { createProbe } from './probe.ts'
 import type { System } from './system.ts'
@@ -16,7 +16,7 @@ const readModelsMayLagMs = 30_000
 export interface ReadinessParts {
   readonly roles: readonly Role[]
   readonly system: Pick<System, 'pool' | 'store' | 'clock'>
-  readonly health: () => Promise<Ailment>
+  readonly servers: () => Promise<ServerFault>
   /** Null where no Kafka is set. */
   readonly kafka: KafkaSettings | null
   readonly runner: Runner | undefined
@@ -29,7 +29,7 @@ export interface ReadinessParts {
 
 /** Many may ask at the same time: each server is asked once for all of them. */
 export function createReadiness(parts: ReadinessParts): () => Promise<Readiness> {
-  const { roles, system, health, kafka, runner, metering, inference, stopped } = parts
+  const { roles, system, servers, kafka, runner, metering, inference, stopped } = parts
   const { clock, pool, store } = system
   const readsModels = roles.includes('api') || roles.includes('projections')
   const usesKafka = roles.includes('relay') || roles.includes('metering')
@@ -37,15 +37,15 @@ export function createReadiness(parts: ReadinessParts): () => Promise<Readiness>
   const kafkaFault = kafka !== null && usesKafka ? createKafkaHealth(kafka) : async () => null
 
   return async () => {
-    const [ailment, lagMs, fault] = await Promise.all([health(), readsModels ? lagOf() : 0, kafkaFault()])
+    const [serverFault, lagMs, fault] = await Promise.all([servers(), readsModels ? lagOf() : 0, kafkaFault()])
     const fed = metering.feed?.lag()
     const folded = runner?.lag()
     const reasons = [
-      ailment,
+      serverFault,
       clockFault(clock),
       stopped(),
       // Where a server is away, that is the reason, and how far the read models are is not known.
-      ailment === null ? lagFault(lagMs) : null,
+      serverFault === null ? lagFault(lagMs) : null,
       fault,
       ...(fed?.stopped ?? []).map(({ partition, reason }) => `metering stopped at partition ${partition}: ${reason}`),
     ].filter((reason) => typeof reason === 'string')
@@ -64,15 +64,6 @@ export function createReadiness(parts: ReadinessParts): () => Promise<Readiness>
         ...(fed === undefined ? {} : { metering: fed.active && fed.failures === 0 ? fed.waiting : null }),
       },
     }
-  }
-}
-
-function clockFault(clock: System['clock']): string | null {
-  try {
-    clock.now()
-    return null
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error)
   }
 }
 

@@ -68,7 +68,7 @@ export interface Dependencies {
   /** The event at a revision of the customer's stream, for an answer that is given again. @throws EventStoreUnavailable */
   readonly eventAt: (customerId: string, revision: bigint) => Promise<CustomerEvent>
   /** Null when all is well. Ends within a second or two, and never rejects. */
-  readonly health: () => Promise<null | 'database unavailable' | 'event store unavailable'>
+  readonly health: () => Promise<null | 'database unavailable' | 'event store unavailable' | 'clock out of service'>
   readonly ready: () => Promise<Readiness>
   /** Whether a failure passes by itself: Postgres out of reach, a read model not fresh yet. */
   readonly isUnavailable: (error: unknown) => boolean

@@ -1,5 +1,6 @@
 /** Processes of every role have a port for operators: readiness, health and metrics, with what their roles know. */
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import type { Clocks } from '../../src/app/system.ts'
 import { loadConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/http/logging.ts'
 import { startApp } from '../../src/main.ts'
@@ -13,9 +14,13 @@ beforeAll(async () => {
 afterAll(() => stack?.stop())
 
 /** Runs `use` beside an application with these settings, and hands it an address of the operators' port. */
-async function withApp(settings: Record<string, string>, use: (url: string) => Promise<void>): Promise<void> {
+async function withApp(
+  settings: Record<string, string>,
+  use: (url: string) => Promise<void>,
+  clocks: Clocks = {},
+): Promise<void> {
   const log = createLogger('warn', { write: () => {} })
-  const app = await startApp(loadConfig({ ...stack.env, ...settings }, '/nowhere'), { log })
+  const app = await startApp(loadConfig({ ...stack.env, ...settings }, '/nowhere'), { log, ...clocks })
   try {
     expect(app.url).toBeUndefined()
     // Logged as the program's own parts log it.
@@ -49,6 +54,15 @@ test('a process that projects answers on its port though it has no API', async (
     expect(text).not.toContain('liveness_metering_')
     expect(text).not.toContain('liveness_http_')
   })
+})
+
+test('while the clock is out of service health is 503, so that a balancer sends nothing to an instance that answers nothing', async () => {
+  const check = async (url: string) => {
+    const health = await fetch(`${url}/v1/health`)
+    expect([health.status, await health.json()]).toEqual([503, { status: 'error', message: 'clock out of service' }])
+    expect(await (await fetch(`${url}/ready`)).json()).toMatchObject({ reasons: ['The clock differs from Postgres.'] })
+  }
+  await withApp({ ROLES: 'projections' }, check, { systemClock: () => Date.now() + 3_000 })
 })
 
 test('alarms in the log are counted, and those that never rang are there at 0', async () => {
