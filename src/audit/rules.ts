@@ -4,8 +4,7 @@
  * the state that decided each call; terms and prices come from the events, never from today's catalogue.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { downgradeMonth } from '../commands/customer.ts'
-import { licenceIdentity, monthOf, nextHour } from '../commands/plans.ts'
+import { downgradeMonth, licenceIdentity, monthOf, nextHour } from '../commands/plans.ts'
 import { type CustomerState, evolve, initialState, keyIsValid, openerAt, stopsAtLimit } from '../commands/state.ts'
 import type { CustomerEvent, DataOf, Licence } from '../events/catalogue.ts'
 
@@ -197,7 +196,7 @@ function changeFaults(state: CustomerState, event: CustomerEvent): string[] {
     }
     case 'PlanChangeScheduled': {
       const { effectiveMonth, occurredAt } = event.data
-      const month = downgradeMonth(state, occurredAt)
+      const month = downgradeMonth(state.licence, occurredAt)
       return effectiveMonth === month ? [] : [`it takes effect in ${effectiveMonth}, the contract lets it in ${month}`]
     }
     case 'LicenceChangeScheduled': {

@@ -7,7 +7,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { CustomerEvent, DataOf, Licence, PlanName, Slot, Verdict } from '../events/catalogue.ts'
 import type { NewApiKey } from './keys.ts'
-import { bucketKey, isUpgrade, licenceIdentity, monthOf, monthStart, nextHour, nextMonth, termsOf } from './plans.ts'
+import { bucketKey, downgradeMonth, isUpgrade, licenceIdentity, monthEnd, nextHour, termsOf } from './plans.ts'
 import { type CustomerState, dueAt, evolve, hardCapHolds, keyIsValid, lifted, openerAt, stopsAtLimit } from './state.ts'
 
 export interface Replayable {
@@ -168,7 +168,7 @@ function decideInMonth(state: CustomerState, command: InMonth, at: string): Deci
       const isCurrent = [state.licence, state.moving?.licence].some((one) => one && licenceIdentity(one) === named)
       if (state.ended !== undefined || !isCurrent) return []
       const { licence, reason } = command
-      const paidUntil = monthStart(nextMonth(state.yearMonth))
+      const paidUntil = monthEnd(state.yearMonth)
       return [{ type: 'SubscriptionEnded', data: { ...base, licence, paidUntil, reason } }]
     }
     case 'ResumeSubscription': {
@@ -298,22 +298,17 @@ function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Deci
   }
   const samePlan = after.plan === before.plan
   if (samePlan ? after.monthlyLimit < before.monthlyLimit : !isUpgrade(before.plan, after.plan)) {
-    const effectiveMonth = downgradeMonth(state, at)
+    const effectiveMonth = downgradeMonth(state.licence, at)
     if (isDeepStrictEqual(state.scheduled, { ...after, effectiveMonth, origin: command.origin })) return []
     return [{ type: 'PlanChangeScheduled', data: { ...base, ...after, effectiveMonth, origin: command.origin } }]
   }
-  const changed: CustomerEvent = samePlan
+  const change: CustomerEvent = samePlan
     ? { type: 'MonthlyLimitChanged', data: { ...base, from: before.monthlyLimit, ...after, reason: command.reason } }
     : { type: 'PlanChanged', data: { ...base, from: before.plan, ...after, reason: command.reason } }
-  if (state.scheduled === undefined) return [changed]
+  // On the free plan the cap was ON whatever the customer had set before, so it stays ON (docs/decisions/0005-ledger.md).
+  const keepsCap = before.plan === 'free' && !samePlan && !state.hardCap
+  const changed: CustomerEvent[] = keepsCap ? [{ type: 'HardCapEnabled', data: base }, change] : [change]
+  if (state.scheduled === undefined) return changed
   const { plan, effectiveMonth } = state.scheduled
-  return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }, changed]
-}
-
-/** First UTC month that begins at or after the contract's renewal, or the next one where no contract date is known. */
-export function downgradeMonth(state: Pick<CustomerState, 'licence'>, at: string): string {
-  const following = nextMonth(monthOf(at))
-  const termEnd = state.licence.kind === 'none' ? undefined : state.licence.termEnd
-  if (termEnd === undefined || termEnd <= monthStart(following)) return following
-  return termEnd === monthStart(monthOf(termEnd)) ? monthOf(termEnd) : nextMonth(monthOf(termEnd))
+  return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }, ...changed]
 }

@@ -54,6 +54,9 @@ export const monthOf = (instant: string): string => instant.slice(0, 7)
 /** First instant of a UTC month. */
 export const monthStart = (yearMonth: string): string => `${yearMonth}-01T00:00:00.000Z`
 
+/** First instant after a UTC month. */
+export const monthEnd = (yearMonth: string): string => monthStart(nextMonth(yearMonth))
+
 /** Start of the UTC hour after the one of an instant. */
 export const nextHour = (instant: string): string =>
   new Date(Date.parse(`${instant.slice(0, 13)}:00:00.000Z`) + 3_600_000).toISOString()
@@ -84,4 +87,12 @@ export function licenceIdentity(licence: Licence): string {
     case 'product':
       return `${licence.productCode}/${licence.awsAccountId ?? licence.customerIdentifier ?? ''}`
   }
+}
+
+/** First UTC month that begins at or after the contract's renewal, or the next one where no contract date is known. */
+export function downgradeMonth(licence: Licence, at: string): string {
+  const following = nextMonth(monthOf(at))
+  const termEnd = licence.kind === 'none' ? undefined : licence.termEnd
+  if (termEnd === undefined || termEnd <= monthStart(following)) return following
+  return termEnd === monthStart(monthOf(termEnd)) ? monthOf(termEnd) : nextMonth(monthOf(termEnd))
 }

@@ -14,7 +14,7 @@ export interface CustomerState {
   /** '' until CustomerRegistered. */
   readonly customerId: string
   readonly terms: Terms
-  /** As the customer set it; the free plan stops at its limit whatever stands here. */
+  /** As the customer set it; the free plan stops at its limit whatever stands here, and who leaves it has it ON. */
   readonly hardCap: boolean
   readonly keys: { readonly [slot in Slot]?: ApiKey | undefined }
   readonly licence: Licence

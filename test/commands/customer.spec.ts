@@ -255,6 +255,23 @@ describe('the hard cap', () => {
       .when({ type: 'DisableHardCap' }, later)
       .refused('hard_cap_fixed')
   })
+  test('stays ON for whoever leaves the free plan, though it was OFF on the plan before, and can be switched off then', () => {
+    const set = (plan: 'free' | 'starter') => ({ type: 'SetPlan', plan, origin: 'operator', reason: 'asked' }) as const
+    const free = history([may, registration()], [may, set('free')], [june, { type: 'OpenMonth' }])
+    given(free).when({ type: 'EnableHardCap' }, june).records()
+    const left = given(free)
+      .when(set('starter'), june)
+      .records({ type: 'HardCapEnabled' }, { type: 'PlanChanged', data: { from: 'free', plan: 'starter' } })
+    expect(left.hardCap).toBe(true)
+    given(left).when({ type: 'DisableHardCap' }, june).records({ type: 'HardCapDisabled' })
+  })
+  test('needs no event of its own where a customer began on the free plan', () => {
+    const state = history([may, registration({ plan: 'free' })])
+    const left = given(state)
+      .when({ type: 'SetPlan', plan: 'starter', origin: 'marketplace', reason: 'bought' }, later)
+      .records({ type: 'PlanChanged', data: { from: 'free', plan: 'starter' } })
+    expect(left.hardCap).toBe(true)
+  })
   test('reports no overage while it is ON', () => {
     const state = history([may, registration({ monthlyLimit: 1 })], [may, detection()], [may, detection()])
     const capped = given(state).when({ type: 'EnableHardCap' }, later).records({ type: 'HardCapEnabled' })
