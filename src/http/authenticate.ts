@@ -31,7 +31,7 @@ export function createAuthenticate(
       await authenticate(request)
     } catch (error) {
       if (error instanceof ApiError && error.code === 'invalid_api_key') {
-        await consume(perAddress, request.ip, 'Too many requests with a bad API key came from this address.')
+        await consume(perAddress, request.ip, 'Too many requests with a bad API key came from this address.', true)
       }
       throw error
     }
@@ -56,13 +56,14 @@ export function createAuthenticate(
 }
 
 /** @throws ApiError rate_limited */
-async function consume(limiter: RateLimiterMemory, key: string, message: string): Promise<void> {
+async function consume(limiter: RateLimiterMemory, key: string, message: string, anonymous = false): Promise<void> {
   try {
     await limiter.consume(key)
   } catch (rejected) {
     if (!(rejected instanceof RateLimiterRes)) throw rejected
     throw new ApiError('rate_limited', message, {
       retryAfterSeconds: Math.max(1, Math.ceil(rejected.msBeforeNext / 1_000)),
+      anonymous,
     })
   }
 }

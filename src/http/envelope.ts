@@ -22,16 +22,19 @@ export class ApiError extends Error {
   readonly retryAfterSeconds: number | undefined
   /** The customer's state that the refusal was decided on, where there is one: its counters go into the answer. */
   readonly state: CustomerState | undefined
+  /** Authentication failed: the answer names no customer. */
+  readonly anonymous: boolean
 
   constructor(
     code: ErrorCode,
     message: string,
-    more: { retryAfterSeconds?: number; state?: CustomerState; cause?: unknown } = {},
+    more: { retryAfterSeconds?: number; state?: CustomerState; anonymous?: boolean; cause?: unknown } = {},
   ) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause })
     this.code = code
     this.retryAfterSeconds = more.retryAfterSeconds ?? (code === 'service_unavailable' ? 2 : undefined)
     this.state = more.state
+    this.anonymous = more.anonymous ?? code === 'invalid_api_key'
   }
 }
 

@@ -1,7 +1,7 @@
 /** Writes the answer to whatever was thrown: common structure, customer's counters, log line, unread body. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { counters } from '../commands/state.ts'
-import type { Execute } from './caller.ts'
+import type { Caller, Execute } from './caller.ts'
 import type { Dependencies } from './dependencies.ts'
 import { type ApiError, errorStatus, failure, type MonthCounters } from './envelope.ts'
 import { endingOf, logEnding } from './errors.ts'
@@ -29,11 +29,12 @@ export function createErrorAnswers(
     request.errorCode = error.code
     logEnding(request.log, ending, thrown, error.message)
 
-    // Null when authentication fails, also where the ledger was the one to say so.
-    const caller = error.code === 'invalid_api_key' ? null : (request.caller ?? null)
-    const month = caller === null ? null : await monthOf(error, ledgerOut)
+    // Nobody is named when authentication fails, also where the ledger is the one to say so.
+    const caller = error.anonymous ? null : (request.caller ?? null) // a URL that cannot be read comes before any hook
+    const month = caller === null ? null : await monthOf(caller, error, ledgerOut)
+    const named = caller === null || month === 'bad key' ? null : { customerId: caller.customerId, month }
     const stamp = { date: date(), ver: version }
-    const body = JSON.stringify(failure(stamp, error, caller?.customerId ?? null, month))
+    const body = JSON.stringify(failure(stamp, error, named?.customerId ?? null, named?.month ?? null))
 
     reply.code(errorStatus[error.code]).type('application/json; charset=utf-8')
     if (error.retryAfterSeconds !== undefined) reply.header('retry-after', String(error.retryAfterSeconds))
@@ -43,15 +44,20 @@ export function createErrorAnswers(
     if (request.headers.expect !== undefined) return reply.send(body)
     return reply.header('content-length', Buffer.byteLength(body)).send(answerThenDrain(request.raw, body))
 
-    async function monthOf(error: ApiError, ledgerOut: boolean): Promise<MonthCounters | null> {
+    /** 'bad key' where the throttle came before the ledger could say so. */
+    async function monthOf(
+      caller: Caller,
+      error: ApiError,
+      ledgerOut: boolean,
+    ): Promise<MonthCounters | 'bad key' | null> {
       if (error.state !== undefined) return counters(error.state)
-      if (ledgerOut || caller === null) return null
+      if (ledgerOut) return null
       let timer: NodeJS.Timeout | undefined
       const tooLate = new Promise<null>((resolve) => {
         timer = setTimeout(resolve, maxCountersMs, null)
       })
-      const observed = execute(request, caller, { type: 'Observe' }).then(
-        (executed) => (executed.kind === 'done' ? counters(executed.state) : null),
+      const observed = execute(request, caller, { type: 'Observe', keyId: caller.keyId }).then(
+        (executed) => (executed.kind === 'refused' ? 'bad key' : counters(executed.state)),
         () => null, // the answer goes out without the figures; the failure itself is counted as a command's
       )
       return Promise.race([observed, tooLate]).finally(() => clearTimeout(timer))

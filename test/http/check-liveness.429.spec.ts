@@ -67,3 +67,18 @@ test('an address that keeps trying bad keys is slowed down, while good keys from
   expect(answer).toMatchObject({ status: 429, code: 'rate_limited', metadata: { customer_id: null } })
   expect((await check()).statusCode).toBe(200)
 })
+
+test('whose key authentication refuses is not named, however the refusal is put', async () => {
+  const world = await createWorld({}, { limits: { perSecond: 1, burst: 63 } })
+  const { check } = await world.instance()
+  await world.command({ type: 'EndSubscription', licence: { kind: 'none' }, reason: 'cancelled' })
+  world.now = () => '2026-06-01T00:00:00.000Z'
+  const answers: ReturnType<typeof errorOf>[] = []
+  for (let i = 0; i < 64; i++) answers.push(errorOf(await check()))
+  const { date: _, ver, ...named } = answers[0]?.metadata ?? {}
+  expect(named).toEqual({ customer_id: null, remaining_calls: null, over_limit_calls: null, status: 'error' })
+  for (const { metadata } of answers) expect(metadata).toMatchObject({ ver, ...named })
+  // First as a bad key, then as one more of an address that tries bad keys, at last as a key that is too fast.
+  const runs = (pattern: RegExp) => answers.filter(({ message }) => pattern.test(message)).length
+  expect([runs(/missing, unknown/), runs(/came from this address/), runs(/a second with this/)]).toEqual([60, 3, 1])
+})
