@@ -73,7 +73,7 @@ const unavailable = (message: string, cause: unknown) => new ApiError('service_u
 const frameworkRefusals: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: [
     'invalid_request',
-    'The request body is too large: image may be at most 10 MB of Base64.',
+    'The request body is too large: it may be 20 MB, and image in it at most 10 MB of Base64.',
   ],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['invalid_request', 'The Content-Type must be application/json.'],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_request', 'The request body is empty.'],

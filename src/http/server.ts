@@ -29,8 +29,11 @@ export interface HttpServer {
   drainAndClose(graceMs?: number): Promise<void>
 }
 
-/** The image, and room for the rest of the JSON around it. */
-const bodyLimit = maxImageCharacters + 64 * 1024
+/**
+ * The image and the rest of the JSON around it. Clients may escape what JSON need not have escaped: PHP writes / as \/,
+ * .NET + as \u002B. The first can double an image of white pixels; what is in the field is held to its own limit.
+ */
+const bodyLimit = 2 * maxImageCharacters + 64 * 1024
 
 const timeouts = {
   /** From the first byte to the last of a request: 10 MB at 1.4 Mbit/s. */

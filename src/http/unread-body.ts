@@ -6,7 +6,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 
-const maxDrainedBytes = 16 * 1024 * 1024
+const maxDrainedBytes = 24 * 1024 * 1024
 const maxDrainMs = 30_000
 const maxIdleMs = 5_000
 

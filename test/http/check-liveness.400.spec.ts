@@ -22,7 +22,8 @@ test.each([
   ],
   ['a data URL', { image: `data:image/jpeg;base64,${image}`, image_format: 'jpeg' }, /standard Base64/],
   ['one character above 10 MB', { image: 'A'.repeat(10 * 1024 * 1024 + 4), image_format: 'jpeg' }, /at most 10 MB/],
-  ['an 11 MB string', { image: 'A'.repeat(11 * 1024 * 1024), image_format: 'jpeg' }, /too large/],
+  ['an 11 MB string', { image: 'A'.repeat(11 * 1024 * 1024), image_format: 'jpeg' }, /at most 10 MB/],
+  ['a 21 MB string', { image: 'A'.repeat(21 * 1024 * 1024), image_format: 'jpeg' }, /too large/],
 ])('%s is an invalid request, with the customer’s counters', async (_, body, message) => {
   const { check } = await world.instance()
   const answer = errorOf(await check({ body, headers: { 'content-type': 'application/json' } }))
@@ -45,6 +46,19 @@ test('exactly 10 MB of Base64 is accepted', async () => {
   const { check } = await world.instance()
   const body = { image: 'A'.repeat(10 * 1024 * 1024), image_format: 'png' }
   expect((await check({ body })).statusCode).toBe(200)
+})
+
+test.each([
+  ['+ as .NET does', '+', '\\u002B'],
+  ['/ as PHP does', '/', '\\/'],
+])('10 MB of Base64 are accepted in JSON that escapes %s', async (_, character, escaped) => {
+  const world = await createWorld()
+  const { check } = await world.instance()
+  const everyCharacter = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+  const image = everyCharacter.replace(character, escaped).repeat((10 * 1024 * 1024) / 64)
+  const body = `{"image": "${image}", "image_format": "png"}`
+  const response = await check({ body, headers: { 'content-type': 'application/json' } })
+  expect([response.statusCode, response.json().error]).toEqual([200, undefined])
 })
 
 test.each(['text/plain', 'application/xml', 'multipart/form-data; boundary=x', 'nonsense'])(
