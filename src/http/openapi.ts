@@ -2,7 +2,16 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
-import { jsonSchemaTransform } from 'fastify-type-provider-zod'
+import { createJsonSchemaTransform } from 'fastify-type-provider-zod'
+
+/** Minor versions add fields (api-reference, "Versioning"): no client may be told that there are no others. */
+const transform = createJsonSchemaTransform({
+  zodToJsonConfig: {
+    override({ jsonSchema }) {
+      if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties
+    },
+  },
+})
 
 /** Register before the routes. Serves /openapi.json and /docs. */
 export async function describeApi(app: FastifyInstance, version: string, publicUrl: string): Promise<void> {
@@ -17,7 +26,7 @@ export async function describeApi(app: FastifyInstance, version: string, publicU
       servers: [{ url: publicUrl }],
       components: { securitySchemes: { apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' } } },
     },
-    transform: jsonSchemaTransform,
+    transform,
   })
   await app.register(swaggerUi, {
     routePrefix: '/docs',

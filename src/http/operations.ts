@@ -27,7 +27,7 @@ export const operations: FastifyPluginAsyncZod<Options> = async (app, { deps }) 
     '/ready',
     {
       schema: {
-        summary: 'Whether this process can take traffic, in detail',
+        hide: true, // from the customers' reference: a balancer keeps it from the outside
         response: { 200: readiness, 503: readiness },
       },
     },

@@ -83,17 +83,36 @@ const usageData = z.object({
   hard_cap_enabled: z.boolean(),
 })
 
+/** Headers of answers, in the form in which @fastify/swagger looks for them beside a response's schema. */
+const everyHeader = {
+  'X-Request-Id': {
+    type: 'string',
+    description:
+      'Names this request in our log; of your own choosing where you sent one (1 to 128 of A–Z a–z 0–9 _ . : -).',
+  },
+}
+const retryHeader = { 'Retry-After': { type: 'integer', description: 'Seconds after which to try again.' } }
+const replayHeader = {
+  'Idempotent-Replayed': {
+    type: 'string',
+    enum: ['true'],
+    description: 'There where the Idempotency-Key was used before: the first result again, not counted again.',
+  },
+}
+
 const exampleStamp = { date: '2026-05-04T12:34:56.789Z', ver: '1.0.0' }
 const exampleCustomer = '0b8f6f0e-6f0c-4a51-9d7e-52c3f0a3f1de'
 
-function successOf<T extends z.ZodType>(data: T, description: string, example: z.output<T>) {
+function successOf<T extends z.ZodType>(data: T, description: string, example: z.output<T>, more: object = {}) {
   const metadata = { ...exampleStamp, customer_id: exampleCustomer, remaining_calls: 3_850, over_limit_calls: 0 }
-  return z
-    .object({ metadata: successMetadata, data })
-    .meta({ description, examples: [{ metadata: { ...metadata, status: 'success' }, data: example }] })
+  return z.object({ metadata: successMetadata, data }).meta({
+    description,
+    headers: { ...everyHeader, ...more },
+    examples: [{ metadata: { ...metadata, status: 'success' }, data: example }],
+  })
 }
 
-export const checkAnswer = successOf(detectionData, 'The verdict. This call was counted, once.', {
+const exampleVerdict = {
   isFakeFace: false,
   isFakeLikelihood: 0.012345,
   isValidFace: true,
@@ -102,7 +121,13 @@ export const checkAnswer = successOf(detectionData, 'The verdict. This call was 
   vFaceRect: [{ x: 120, y: 80, width: 200, height: 200 }],
   msg: '',
   latency_ms: 120,
-})
+}
+export const checkAnswer = successOf(
+  detectionData,
+  'The verdict. This call was counted, once.',
+  exampleVerdict,
+  replayHeader,
+)
 
 export const usageAnswer = successOf(usageData, 'The figures of the current UTC month.', {
   year_month: '2026-05',
@@ -116,9 +141,10 @@ export const usageAnswer = successOf(usageData, 'The figures of the current UTC 
 
 export const healthy = z
   .object({ status: z.literal('ok') })
-  .meta({ description: 'Everything this service needs answers.' })
+  .meta({ description: 'Everything this service needs answers.', headers: everyHeader })
 export const unhealthy = z.object({ status: z.literal('error'), message: z.string() }).meta({
   description: 'Something it needs does not.',
+  headers: everyHeader,
   examples: [{ status: 'error', message: 'database unavailable' }],
 })
 
@@ -186,6 +212,7 @@ export function errorAnswers(...codes: readonly ErrorCode[]): Record<number, z.Z
           error: z.object({ code: z.enum(same as [ErrorCode, ...ErrorCode[]]), message: z.string() }),
         })
         .meta({
+          headers: { ...everyHeader, ...(status === 429 || status === 503 ? retryHeader : {}) },
           description: same.map((code) => `\`${code}\`: ${errorDocs[code][0]}`).join('  \n'),
           examples: same.map((code) => ({ metadata, error: { code, message: errorDocs[code][1] } })),
         })

@@ -32,6 +32,30 @@ test('the check documents its fields, its limit and every error it can give, eac
   )
 })
 
+test('answers are open to fields that a minor version adds, and what is for operators is not described', async () => {
+  const { document } = await documented()
+  expect(JSON.stringify(document)).not.toContain('"additionalProperties":false')
+  expect(Object.keys(document.paths)).not.toContain('/ready')
+})
+
+test('the headers of an answer are described', async () => {
+  const { document } = await documented()
+  const headersOf = (path: string, method: string) =>
+    Object.fromEntries(
+      Object.entries(document.paths[path][method].responses as Record<string, { headers?: object }>).map(
+        ([status, { headers = {} }]) => [status, Object.keys(headers)],
+      ),
+    )
+  const id = 'X-Request-Id'
+  const errors = { 400: [id], 401: [id], 500: [id], 429: [id, 'Retry-After'], 503: [id, 'Retry-After'] }
+  expect(headersOf('/v1/check/liveness', 'post')).toEqual({ 200: [id, 'Idempotent-Replayed'], ...errors })
+  const { 400: _, ...ofUsage } = errors
+  expect(headersOf('/v1/usage', 'get')).toEqual({ 200: [id], ...ofUsage })
+  expect(headersOf('/v1/health', 'get')).toEqual({ 200: [id], 503: [id] })
+  // No header stands among the fields of a body.
+  expect(JSON.stringify(document.paths['/v1/usage'].get.responses[200].content)).not.toContain(id)
+})
+
 test('the reference page and everything it loads come from here, under a policy without inline scripts', async () => {
   const { app } = await documented()
   const page = await app.inject('/docs/')
