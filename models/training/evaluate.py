@@ -8,7 +8,7 @@ import torch
 import data
 from crops import crops
 from network import Network
-from settings import INPUTS, TEACHER_INPUTS, WORK
+from settings import INPUTS, WORK
 
 
 def clean(pictures: list[data.Picture]) -> dict[str, np.ndarray]:
@@ -28,13 +28,13 @@ def clean(pictures: list[data.Picture]) -> dict[str, np.ndarray]:
 
 def scores(name: str, pictures: list[data.Picture]) -> np.ndarray:
     """
-    Logits (pictures × boxes × (fused, each input alone, each teacher imitated)) by the training called `name`, kept on
-    disk: of the sources it held out, otherwise of group val; NaN for all others.
+    Spoof logits (pictures × boxes) by the training called `name`, kept on disk: of the sources it held out, otherwise
+    of group val; NaN for all others.
     """
     file = WORK / f"{name}.scores.npy"
     if not file.exists():
         wanted = _judged_by(name, pictures)
-        out = np.full((len(pictures), 2, 1 + len(INPUTS) + len(TEACHER_INPUTS)), np.nan, np.float32)
+        out = np.full((len(pictures), 2), np.nan, np.float32)
         out[wanted] = _run(WORK / f"{name}.pt", pictures, wanted)
         np.save(file, out)
     return np.load(file)
@@ -60,9 +60,7 @@ def _run(weights: Path, pictures: list[data.Picture], wanted: np.ndarray) -> np.
             for name in INPUTS:
                 pixels = torch.from_numpy(inputs[name][some]).flatten(0, 1).permute(0, 3, 1, 2)
                 batch[name] = pixels.float().contiguous(memory_format=torch.channels_last)
-            opinion = network(batch)
-            logits = torch.cat([opinion.fused[:, None], opinion.alone, opinion.imitated * 2], 1)
-            out.append(logits.unflatten(0, (len(some), 2)).numpy())
+            out.append(network(batch).spoof.unflatten(0, (len(some), 2)).numpy())
     return np.concatenate(out)
 
 

@@ -18,29 +18,20 @@ OPSET = 17
 class Shipped(nn.Module):
     """The network as the product runs it: a logit for live and one for spoof."""
 
-    def __init__(self, network: Network, imitated: float) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network, self.imitated = network, imitated
+        self.network = network
 
     def forward(self, *pixels: Tensor) -> Tensor:
-        opinion = self.network(dict(zip(INPUTS, pixels, strict=True)))
-        spoof = combine(opinion.fused, opinion.alone, opinion.imitated * 2, self.imitated)
+        spoof = self.network(dict(zip(INPUTS, pixels, strict=True))).spoof
         return torch.stack([-spoof / 2, spoof / 2], 1)
 
 
-def combine(fused, alone, imitated, weight: float):
-    """
-    The verdict's logit: what was trained on labels (all features together, and each trunk for itself), and what the
-    teachers would have said. Tensors or arrays.
-    """
-    return (1 - weight) * (fused + alone.mean(-1)) / 2 + weight * imitated.mean(-1)
-
-
-def export(weights: Path, imitated: float, target: Path) -> dict:
+def export(weights: Path, target: Path) -> dict:
     """Writes the ONNX file and returns its manifest fields. Raises when ONNX Runtime and PyTorch disagree."""
     network = Network()
     network.load_state_dict(torch.load(weights, weights_only=True))
-    shipped = Shipped(network, imitated).eval()
+    shipped = Shipped(network).eval()
     rng = np.random.default_rng(0)
     example = [rng.integers(0, 256, (2, 3, size, size)).astype(np.float32) for _, size in INPUTS.values()]
     torch.onnx.export(

@@ -1,4 +1,4 @@
-"""The classifier: one small residual trunk per input, fused late. Normalisation is part of the graph."""
+"""The classifier: a residual trunk per input, each after a public classifier, judged together; normalises by itself."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from settings import EMBEDDING, INPUTS, TEACHER_INPUTS, WIDTHS
+from settings import EMBEDDING, INPUTS, WIDTHS
+from teachers import MAPS
 
 
 class Block(nn.Module):
@@ -26,64 +27,96 @@ class Block(nn.Module):
         return F.relu(y + self.shortcut(self.shrink(x)))
 
 
+class Imitated(NamedTuple):
+    features: Tensor  # batch × channels × 5 × 5: the trunk's last map
+    logit: Tensor  # batch: the teacher's, halved
+    embedding: Tensor  # batch × values: the teacher's, standardised
+    maps: list[Tensor]  # as teachers.MAPS: the teacher's, standardised
+
+
+class Scale(nn.Module):
+    """Means and deviations of a teacher's embedding and maps over some views, by which they are standardised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("embedding", torch.stack([torch.zeros(EMBEDDING), torch.ones(EMBEDDING)]))
+        for i, (channels, *_) in enumerate(MAPS):
+            shape = (channels, 1, 1)
+            self.register_buffer(f"map{i}", torch.stack([torch.zeros(shape), torch.ones(shape)]))
+
+    def learn(self, embeddings: Tensor, maps: dict[int, Tensor]) -> None:
+        """`maps` by their index in teachers.MAPS."""
+        self.embedding = torch.stack([embeddings.mean(0), embeddings.std(0) + 1e-3])
+        for i, x in maps.items():
+            mean, deviation = x.mean((0, 2, 3)), x.std((0, 2, 3)) + 1e-3
+            setattr(self, f"map{i}", torch.stack([mean, deviation])[..., None, None])
+
+    def standard_embedding(self, embeddings: Tensor) -> Tensor:
+        return (embeddings - self.embedding[0]) / self.embedding[1]
+
+    def standard_map(self, i: int, x: Tensor) -> Tensor:
+        mean, deviation = getattr(self, f"map{i}")
+        return (x - mean) / deviation
+
+
 class Trunk(nn.Module):
     """
-    Picture → map of 5×5 places. Patches of 2×2 pixels become 12 channels first; dense convolutions on few positions are
-    what a CPU does fast (depthwise ones, as the teachers have, cost several times as much here).
+    Picture → what the teacher of this input would say of it, and how it would come to it: three stages, each of which
+    ends where one of the teacher's does and foretells its map. Patches of 2×2 pixels become 12 channels first; dense
+    convolutions on few positions are what a CPU does fast (depthwise ones, as the teachers have, cost several times as
+    much here). The embedding is a weighted sum over the places, as in the teachers, since where an edge lies tells a
+    bezel from a door frame.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        first, second, third, last = WIDTHS
+        first, *widths = WIDTHS
         self.patches = nn.PixelUnshuffle(2)
         self.stem = nn.Conv2d(12, first, 3, 1, 1, bias=False)
         self.norm = nn.BatchNorm2d(first)
-        self.blocks = nn.Sequential(
-            Block(first, second, 2), Block(second, second, 1), Block(second, third, 2), Block(third, third, 1),
-            Block(third, last, 2),
-        )  # fmt: skip
+        self.stages = nn.ModuleList()
+        for inside, outside, blocks in zip([first, *widths], widths, (2, 3, 2), strict=False):
+            more = [Block(outside, outside, 1) for _ in range(blocks - 1)]
+            self.stages.append(nn.Sequential(Block(inside, outside, 2), *more))
+        self.maps = nn.ModuleList(
+            nn.Conv2d(width, channels, 1) for width, (channels, *_) in zip(widths, MAPS, strict=True)
+        )
+        self.summed = nn.Linear(25 * widths[-1], EMBEDDING)
+        self.imitated = nn.Linear(EMBEDDING, 1)
+        self.scale = Scale()
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.blocks(F.relu(self.norm(self.stem(self.patches((pixels - 127.5) / 64)))))
+    def forward(self, pixels: Tensor, apart: bool = False) -> Imitated:
+        """RGB 0–255, batch × 3 × side × side. `apart`: no stage learns for the sake of a later one."""
+        x = F.relu(self.norm(self.stem(self.patches((pixels - 127.5) / 64))))
+        maps = []
+        for stage, foretell in zip(self.stages, self.maps, strict=True):
+            x = stage(x)
+            maps.append(foretell(x))
+            x = x.detach() if apart else x
+        embedding = self.summed(x.flatten(1))
+        return Imitated(x, self.imitated(embedding)[:, 0], embedding, maps)
 
 
 class Opinion(NamedTuple):
-    """Spoof logits, and what is held against the teachers in training."""
-
-    fused: Tensor  # batch
-    alone: Tensor  # batch × inputs
-    imitated: Tensor  # batch × teachers: their logits, halved
-    embeddings: Tensor  # batch × teachers × values
-    maps: Tensor  # batch × teachers × channels × 5 × 5
+    spoof: Tensor  # batch: logits
+    imitated: dict[str, Imitated]  # by input
 
 
 class Network(nn.Module):
     """
-    Heads: `fused` judges from all features; each trunk judges for itself, so that none is left unused; `imitated`
-    foretells the teachers' logits from the trunk that sees what they see, by way of their embedding: a weighted sum
-    over the places, as in the teachers, since where an edge lies tells a bezel from a door frame.
+    The trunks imitate, `judge` sees what they see and learns from labels. Labels teach the trunks nothing: few sources
+    have them, and what tells live from spoof in those is not what carries over to others.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        last = WIDTHS[-1]
         self.trunks = nn.ModuleDict({name: Trunk() for name in INPUTS})
-        self.alone = nn.ModuleDict({name: nn.Linear(2 * last, 1) for name in INPUTS})
-        self.places = nn.ModuleDict({name: nn.Conv2d(last, 128, 1) for name in TEACHER_INPUTS.values()})
-        self.summed = nn.ModuleDict({name: nn.Linear(25 * last, EMBEDDING) for name in TEACHER_INPUTS.values()})
-        self.imitated = nn.ModuleDict({name: nn.Linear(EMBEDDING, 1) for name in TEACHER_INPUTS.values()})
-        total = len(INPUTS) * 2 * last + len(TEACHER_INPUTS) * EMBEDDING
-        self.fused = nn.Sequential(nn.Dropout(0.3), nn.Linear(total, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
+        total = len(INPUTS) * (2 * WIDTHS[-1] + EMBEDDING)
+        self.judge = nn.Sequential(nn.Dropout(0.3), nn.Linear(total, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
 
-    def forward(self, inputs: dict[str, Tensor]) -> Opinion:
-        """RGB 0–255, batch × 3 × side × side."""
-        maps = {name: trunk(inputs[name]) for name, trunk in self.trunks.items()}
-        pooled = {name: torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1) for name, x in maps.items()}
-        embeddings = {name: layer(maps[name].flatten(1)) for name, layer in self.summed.items()}
-        return Opinion(
-            self.fused(torch.cat([*pooled.values(), *embeddings.values()], 1))[:, 0],
-            torch.cat([self.alone[name](pooled[name]) for name in INPUTS], 1),
-            torch.cat([self.imitated[name](embeddings[name]) for name in TEACHER_INPUTS.values()], 1),
-            torch.stack([embeddings[name] for name in TEACHER_INPUTS.values()], 1),
-            torch.stack([self.places[name](maps[name]) for name in TEACHER_INPUTS.values()], 1),
-        )
+    def forward(self, inputs: dict[str, Tensor], reach: bool = False) -> Opinion:
+        """RGB 0–255, batch × 3 × side × side. `reach`: labels teach the trunks as well, which imitate nobody."""
+        imitated = {name: trunk(inputs[name]) for name, trunk in self.trunks.items()}
+        pooled = [torch.cat([i.features.mean((2, 3)), i.features.amax((2, 3))], 1) for i in imitated.values()]
+        seen = torch.cat([*pooled, *(i.embedding for i in imitated.values())], 1)
+        return Opinion(self.judge(seen if reach else seen.detach())[:, 0], imitated)

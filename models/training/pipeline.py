@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,12 +19,23 @@ import data
 import evaluate
 import teachers
 import views
-from export import combine, export
-from settings import BASE_STEPS, DATA, FOLDS, IMITATION, INPUTS, JOBS, ROOT, SEED, STEPS, TEACHERS, WORK
+from export import export
+from settings import (
+    APART_STEPS,
+    DATA,
+    FOLDS,
+    IMITATION,
+    INPUTS,
+    JOBS,
+    ROOT,
+    SEED,
+    STEPS,
+    TEACHERS,
+    TOGETHER_STEPS,
+    WORK,
+)
 
 MODEL = "own_liveness"
-# The imitated teachers' share of the shipped logit, chosen by the out-of-fold scores: see models/README.md.
-IMITATED_SHARE = 0.5
 HERE = ROOT / "models/training"
 
 
@@ -40,12 +52,13 @@ def main() -> None:
     refuse_leftovers(pictures)
     views.prepare(pictures)
     evaluate.clean(pictures)
-    if any(picture.background for picture in pictures):
-        say("Training on the background sources, from which all others start")
-        run([("base", SEED)])
+    if teachers.FILES and IMITATION and any(picture.background for picture in pictures):
+        say("Each trunk imitates its public classifier on the background sources: from there all trainings start")
+        run([Job("imitate.py", name, SEED, f"trunk-{name}-{SEED}.pt") for name in INPUTS])
     say("Cross-validation and final training")
     seeds = [SEED, SEED + 1] if any(p.group == "val" for p in pictures) else []
-    run([(f"fold{i}", SEED) for i in range(FOLDS)] + [("final", SEED)] + [("train", seed) for seed in seeds])
+    trainings = [(f"fold{i}", SEED) for i in range(FOLDS)] + [("final", SEED)] + [("train", seed) for seed in seeds]
+    run([Job("train.py", name, seed, f"{name}-{seed}.scores.npy") for name, seed in trainings])
     say("Figures")
     held_out = out_of_fold(pictures)
     threshold = choose_threshold(pictures, held_out[:, 1])
@@ -66,7 +79,7 @@ def main() -> None:
     judged = [(p, logits) for p, logits in zip(pictures, held_out, strict=True) if not p.background]
     logits = {p.path: {"yunet": float(a), "blazeface": float(b)} for p, (a, b) in judged}
     (WORK / "out-of-fold.json").write_text(json.dumps(logits))
-    entry = export(WORK / f"final-{SEED}.pt", imitated_share(), ROOT / "models" / f"{MODEL}.onnx")
+    entry = export(WORK / f"final-{SEED}.pt", ROOT / "models" / f"{MODEL}.onnx")
     (HERE / "figures.json").write_text(json.dumps(rounded(figures), indent=1) + "\n")
     card.write(rounded(figures))
     enter(entry, figures["threshold"]["probability"])
@@ -77,7 +90,7 @@ def main() -> None:
 def refuse_leftovers(pictures: list[data.Picture]) -> None:
     """Views and networks of other settings or pictures would be taken for finished work."""
     settings = (HERE / "settings.py").read_text()
-    told = [settings, BASE_STEPS, STEPS, IMITATION, SEED, teachers.FILES, [p.path for p in pictures]]
+    told = [settings, APART_STEPS, TOGETHER_STEPS, STEPS, IMITATION, SEED, teachers.FILES, [p.path for p in pictures]]
     now = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     stamp = WORK / "stamp"
     if stamp.exists() and stamp.read_text() != now:
@@ -85,16 +98,23 @@ def refuse_leftovers(pictures: list[data.Picture]) -> None:
     stamp.write_text(now)
 
 
-def run(jobs: list[tuple[str, int]]) -> None:
-    """Trainings, JOBS at a time, one thread each: two of one thread are done sooner than one after the other of two."""
-    waiting, running = [job for job in jobs if not _done(*job)], []
-    # A single one may use them all.
-    env = {**os.environ, "OMP_NUM_THREADS": str(JOBS if len(jobs) == 1 else 1)}
+class Job(NamedTuple):
+    script: str
+    name: str
+    seed: int
+    leaves: str  # the file in WORK that is there when the job is done
+
+
+def run(jobs: list[Job]) -> None:
+    """JOBS at a time, one thread each: two of one thread are done sooner than one after the other of two."""
+    waiting, running = [job for job in jobs if not (WORK / job.leaves).exists()], []
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
         while waiting or running:
             while waiting and len(running) < JOBS:
-                name, seed = waiting.pop(0)
-                running.append(subprocess.Popen([sys.executable, str(HERE / "train.py"), name, str(seed)], env=env))
+                job = waiting.pop(0)
+                command = [sys.executable, str(HERE / job.script), job.name, str(job.seed)]
+                running.append(subprocess.Popen(command, env=env))
             time.sleep(0.5)
             for process in [p for p in running if p.poll() is not None]:
                 running.remove(process)
@@ -105,28 +125,14 @@ def run(jobs: list[tuple[str, int]]) -> None:
             process.terminate()
 
 
-def _done(name: str, seed: int) -> bool:
-    return (WORK / f"{name}-{seed}.{'pt' if name == 'base' else 'scores.npy'}").exists()
-
-
 def out_of_fold(pictures: list[data.Picture], seed: int = SEED) -> np.ndarray:
     """Logits (pictures × boxes) of every picture by the network that never saw its source."""
     logits = np.full((len(pictures), 2), np.nan)
     for fold in range(FOLDS):
         scores = evaluate.scores(f"fold{fold}-{seed}", pictures)
-        wanted = ~np.isnan(scores[:, 0, 0])
-        logits[wanted] = shipped(scores[wanted])
+        wanted = ~np.isnan(scores[:, 0])
+        logits[wanted] = scores[wanted]
     return logits
-
-
-def shipped(scores: np.ndarray) -> np.ndarray:
-    fused, alone, imitated = np.split(scores, [1, 1 + len(INPUTS)], axis=-1)
-    return combine(fused[..., 0], alone, imitated, imitated_share())
-
-
-def imitated_share() -> float:
-    """Without teachers nothing was imitated."""
-    return IMITATED_SHARE if teachers.FILES and IMITATION else 0.0
 
 
 def choose_threshold(pictures: list[data.Picture], logits: np.ndarray) -> float:
@@ -154,7 +160,7 @@ def validation(pictures: list[data.Picture], names: list[str], threshold: float)
     """Group val by the mean of some networks, BlazeFace's boxes: whole frames pooled, and the means over sources."""
     wanted = np.array([i for i, p in enumerate(pictures) if p.group == "val"])
     logits = np.full(len(pictures), np.nan)
-    logits[wanted] = np.mean([shipped(evaluate.scores(name, pictures)[wanted])[:, 1] for name in names], axis=0)
+    logits[wanted] = np.mean([evaluate.scores(name, pictures)[wanted, 1] for name in names], axis=0)
     whole = [i for i in wanted if pictures[i].frame in ("full", "portrait")]
     live = np.array([logits[i] for i in whole if not pictures[i].spoof])
     spoof = np.array([logits[i] for i in whole if pictures[i].spoof])

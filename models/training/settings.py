@@ -12,7 +12,7 @@ TEACHERS = Path(os.environ.get("MODELS_DIR", ROOT / "../shared/models")).resolve
 # Views, checkpoints, scores and logs. Deleting it starts afresh, keeping it resumes.
 WORK = Path(os.environ.get("TRAIN_DIR", ROOT / "models/training/.work")).resolve()
 SEED = int(os.environ.get("TRAIN_SEED", "1"))
-JOBS = int(os.environ.get("TRAIN_JOBS", "2"))  # trainings at a time, one thread each; threads of the first one
+JOBS = int(os.environ.get("TRAIN_JOBS", "2"))  # trainings at a time, one thread each
 
 # The classifier's inputs: name → (times the face box, side in pixels), see crops.py.
 INPUTS: dict[str, tuple[float, int]] = {"scene": (4.0, 80), "context": (2.7, 80)}
@@ -23,8 +23,9 @@ FOLDS = 5
 # Sources that share persons, rooms or pictures are held out together.
 KIN = [("piiyushjoshi", "yashpatil"), ("silentface", "ahmedeg1996"), ("celebrities", "deepface", "youtubefaces")]
 
-# Sources of many people and no attacks. What they have in group train is in every training, first in the one that all
-# others start from, and never judged; their pictures in group val show other people and are held out like any source.
+# Sources of many people and no attacks. What they have in group train is in every training, first in the imitation that
+# all others start from, and never judged; their pictures in group val show other people and are held out like any
+# source.
 BACKGROUND = ("youtubefaces", "withoutmask", "celebrities", "deepface", "linzaer")
 
 # From which share of the frame on a picture counts as a whole frame: the face fits so many times into it.
@@ -34,22 +35,21 @@ VIEWS_PER_GROUP, MIN_VIEWS, MAX_VIEWS = 240, 4, 10  # augmented views per source
 BACKGROUND_VIEWS = 6  # per picture of BACKGROUND
 ATTACKS_PER_LIVE = 8  # synthetic attacks made of each live picture with a scene around the face
 
-# The first training, on the background sources, and the length of each later one.
-BASE_STEPS = int(os.environ.get("TRAIN_BASE_STEPS", "5000"))
-STEPS = int(os.environ.get("TRAIN_STEPS", "900"))
-STEPS_WITHOUT_BASE = 4 * STEPS  # where there are no background sources
+# Steps: of each trunk's imitation of its teacher (its stages apart, then together), and of each training after it.
+APART_STEPS = int(os.environ.get("TRAIN_APART_STEPS", "2200"))
+TOGETHER_STEPS = int(os.environ.get("TRAIN_TOGETHER_STEPS", "800"))
+STEPS = int(os.environ.get("TRAIN_STEPS", "500"))
+STEPS_WITHOUT_TEACHERS = 4 * STEPS  # every training starts at random then
 BATCH = 64
-PEAK, PEAK_AFTER_BASE = 2e-3, 1e-3  # learning rates
+PEAK, PEAK_TOGETHER, PEAK_AFTER = 2e-3, 7e-4, 5e-4  # learning rates
 WEIGHT_DECAY, WARM_UP = 0.05, 80
 EMA = 0.995
-LABELS_IN_BASE = 0.5  # weight of the labels in the first training; 1 in the others
 LABEL_SMOOTHING = 0.05
 # Shares of a batch: live pictures, spoofs, synthetic attacks.
 SHARES = (0.40, 0.35, 0.25)
-SHARES_IN_BASE = (0.45, 0, 0.55)  # background sources have no attacks but synthetic ones
 BACKGROUND_WEIGHT = 0.5  # they have been seen already when the others come in
 CROP_WEIGHT = 0.25  # tight crops count less than whole frames, which is what customers send
 IMITATION = float(os.environ.get("TRAIN_IMITATION", "1"))  # weight of the teachers in the loss
 
-WIDTHS = (24, 48, 96, 128)  # channels at a half, quarter, eighth and sixteenth of the side
+WIDTHS = (32, 64, 128, 128)  # channels at a half, quarter, eighth and sixteenth of the side
 EMBEDDING = 128  # values of a teacher's last layer but one

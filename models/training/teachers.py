@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -12,9 +13,18 @@ from torch import Tensor
 
 from settings import TEACHER_INPUTS, TEACHERS
 
-FILES = [file for file in TEACHER_INPUTS if (TEACHERS / file).exists()]
-MAP = (128, 5, 5)  # channels and sides of the last map that still knows places
+# All of them or none.
+FILES = list(TEACHER_INPUTS) if all((TEACHERS / file).exists() for file in TEACHER_INPUTS) else []
+# Channels and sides of the maps that are imitated: at the end of each stage of equal side.
+MAPS = ((64, 20, 20), (128, 10, 10), (128, 5, 5))
+MAP = MAPS[-1]
 SHAPING = ("Constant", "Shape", "Gather", "Unsqueeze", "Concat")  # only serve the reshape before the last layers
+
+
+class Said(NamedTuple):
+    logits: Tensor  # views: spoof
+    embeddings: Tensor  # views × values
+    maps: list[Tensor]  # as MAPS
 
 
 class Teacher:
@@ -31,25 +41,32 @@ class Teacher:
             if w.dtype == torch.float32
         }
         self.input, self.output = graph.input[0].name, graph.output[0].name
+        stages = {
+            name: [n.output[0] for n in self.nodes if f"/{name}/" in n.output[0]] for name in ("conv_3", "conv_4")
+        }
         convolutions = [node for node in self.nodes if node.op_type == "Conv"]
-        self.map = convolutions[-2].input[0]  # the last but one widens it, the last sums over the places
+        # The last convolution but one widens the last map, the last sums over the places.
+        self.maps = [*(outputs[-1] for outputs in stages.values()), convolutions[-2].input[0]]
         self.embedding = next(node.input[0] for node in reversed(self.nodes) if node.op_type == "MatMul")
 
-    @torch.inference_mode()
     def __call__(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """uint8, views × side × side × 3 → spoof logits, embeddings and maps (float32, float16, float16)."""
-        parts = [self._run(views[i : i + 32]) for i in range(0, len(views), 32)]
-        logits, embeddings, maps = (torch.cat(column).float().numpy() for column in zip(*parts, strict=True))
-        spoof = np.logaddexp(logits[:, 0], logits[:, 2]) - logits[:, 1]
-        return spoof, embeddings.astype(np.float16), maps.astype(np.float16)
+        """uint8, views × side × side × 3 → spoof logits, embeddings and last maps (float32, float16, float16)."""
+        said = [self.say(torch.from_numpy(views[i : i + 32]).permute(0, 3, 1, 2)) for i in range(0, len(views), 32)]
+        parts = [(part.logits, part.embeddings, part.maps[-1]) for part in said]
+        logits, embeddings, maps = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        return logits, embeddings.astype(np.float16), maps.astype(np.float16)
 
-    def _run(self, views: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        pixels = torch.from_numpy(np.ascontiguousarray(views[..., ::-1])).permute(0, 3, 1, 2).bfloat16()
-        values = {**self.weights, self.input: pixels}
+    @torch.inference_mode()
+    def say(self, pixels: Tensor) -> Said:
+        """RGB 0–255, views × 3 × side × side."""
+        bgr = pixels.flip(1).bfloat16().contiguous(memory_format=torch.channels_last)
+        values = {**self.weights, self.input: bgr}
         for node, attributes in zip(self.nodes, self.attributes, strict=True):
             inputs = [values[name] for name in node.input if name in values]
             values[node.output[0]] = OPERATORS[node.op_type](inputs, attributes)
-        return values[self.output], values[self.embedding], values[self.map]
+        classes = values[self.output].float()
+        spoof = torch.logaddexp(classes[:, 0], classes[:, 2]) - classes[:, 1]
+        return Said(spoof, values[self.embedding].float(), [values[name].float() for name in self.maps])
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
