@@ -41,7 +41,7 @@ def imitate(name: str, seed: int) -> None:
     teacher = Teacher(TEACHERS / next(file for file, sees in TEACHER_INPUTS.items() if sees == name))
 
     def draw(rng: np.random.Generator) -> Tensor:
-        some = seen.inputs[name][np.sort(rng.choice(chosen, BATCH, replace=False))].astype(np.float32)
+        some = seen.inputs[name][np.sort(rng.choice(chosen, BATCH, replace=len(chosen) < BATCH))].astype(np.float32)
         mirrored = rng.random(BATCH) < 0.5
         some[mirrored] = some[mirrored, :, ::-1]
         return torch.from_numpy(some).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
