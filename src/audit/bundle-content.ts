@@ -1,5 +1,5 @@
 /** What a bundle's parts say, held against its anchors, the rules and each other. Pure. */
-import { monthStart, nextMonth } from '../commands/plans.ts'
+import { monthEnd } from '../commands/plans.ts'
 import { canonicalText } from '../events/canonical.ts'
 import { customerStream } from '../events/catalogue.ts'
 import { emptyHead, type Head } from '../events/chain.ts'
@@ -162,7 +162,7 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
         ...counts,
         from: before?.anchor.through ?? null,
         through: after.anchor.through,
-        monthOver: after.anchor.through >= monthStart(nextMonth(month)),
+        monthOver: after.anchor.through >= monthEnd(month),
         closed,
         openCalls,
         records: sealed.length,

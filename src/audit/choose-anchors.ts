@@ -1,5 +1,5 @@
 /** Which anchors a bundle reaches from and to. */
-import { monthStart, nextMonth } from '../commands/plans.ts'
+import { monthEnd } from '../commands/plans.ts'
 import { meteringStream, parseMeteringEvent } from '../events/metering.ts'
 import type { EventStore } from '../eventstore/store.ts'
 import type { Anchor, PublicKeys } from './anchor.ts'
@@ -55,10 +55,10 @@ export async function anchorAfter(
 ): Promise<AnchoredPoint> {
   const meteredFrom = before === undefined ? 0n : meteringHead(before).revision + 1n
   const closedAt = await revisionOfClose(choice.store, customerId, month, meteredFrom)
-  const monthEnd = monthStart(nextMonth(month))
+  const endOfMonth = monthEnd(month)
   const files = (await listAnchors(choice.anchorDir)).filter(({ through }) => through >= place.startsAt)
   // To read an anchor means to verify it, a second's work where it holds 10,000 customers: none without need.
-  const isBehind = ({ through }: AnchorFile) => through >= monthEnd
+  const isBehind = ({ through }: AnchorFile) => through >= endOfMonth
   let newest: AnchoredPoint | null = null
   for (const file of files.filter(isBehind)) {
     const point = await pointIn(choice, file, customerId, place)

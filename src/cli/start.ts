@@ -89,7 +89,7 @@ async function greet(app: App, { config }: LoadedConfig, log: Logger): Promise<v
   const created = await createCustomer(app.system, { plan: 'standard', hardCap: false }).catch((error: unknown) => {
     if (!passesByItself(error)) throw error
     // It serves already: one who makes customers by hand needs none of this.
-    log.warn({ err: error }, 'no demonstration customer could be made just now; the next start tries again')
+    log.warn({ err: error }, 'no demonstration customer can be shown just now; the next start makes one')
     return null
   })
   if (created === null) return

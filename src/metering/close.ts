@@ -3,7 +3,7 @@
  * when it balances.
  */
 import { createHash } from 'node:crypto'
-import { monthStart, nextMonth } from '../commands/plans.ts'
+import { monthEnd } from '../commands/plans.ts'
 import { canonicalText } from '../events/canonical.ts'
 import type { MeteringDataOf, MeteringEvent } from '../events/metering.ts'
 import type { CustomerBooks } from './books.ts'
@@ -22,7 +22,7 @@ export interface Imbalance {
 
 /** From then on AWS takes nothing of the month. */
 export function closesAt(yearMonth: string, rules: SealContext['rules']): string {
-  const lastHour = addHours(monthStart(nextMonth(yearMonth)), -1)
+  const lastHour = addHours(monthEnd(yearMonth), -1)
   return deadlineOf(lastHour, rules)
 }
 
@@ -33,10 +33,10 @@ export function decideClose(
   { rules, now, judgedThrough }: SealContext,
 ): MeteringEvent[] | Imbalance {
   const { meter, records, adjustments } = books
-  const monthEnd = monthStart(nextMonth(yearMonth))
+  const endOfMonth = monthEnd(yearMonth)
   const calls = meter.state.months[yearMonth]
   if (calls === undefined || meter.closed.includes(yearMonth) || isBehindSeals(books)) return []
-  if (now < closesAt(yearMonth, rules) || judgedThrough < addMs(monthEnd, rules.graceMs)) return []
+  if (now < closesAt(yearMonth, rules) || judgedThrough < addMs(endOfMonth, rules.graceMs)) return []
   const ofMonth = records.filter((record) => record.yearMonth === yearMonth)
   if (ofMonth.some(({ state }) => state === 'open' || state === 'sealed')) return []
   const voided = adjustments.filter((adjustment) => adjustment.yearMonth === yearMonth)

@@ -4,7 +4,7 @@
  * 24 hours after its hour began, and records of a month until 06:00 UTC on the 1st of the next. Both have changed
  * before, so both are settings.
  */
-import { monthStart, nextMonth } from '../commands/plans.ts'
+import { monthEnd, monthStart } from '../commands/plans.ts'
 import type { Licence } from '../events/catalogue.ts'
 import type { Identity } from '../events/metering.ts'
 
@@ -85,7 +85,7 @@ export function deadlineOf(
   { windowHours, monthCloseHour }: Pick<MeteringRules, 'windowHours' | 'monthCloseHour'>,
   endedAt?: string | undefined,
 ): string {
-  const monthCloses = addHours(monthStart(nextMonth(hour.slice(0, 7))), monthCloseHour)
+  const monthCloses = addHours(monthEnd(hour.slice(0, 7)), monthCloseHour)
   // AWS takes the last records for about one hour after a subscription has ended.
   const lastHour = endedAt === undefined ? monthCloses : addHours(endedAt, 1)
   const [earliest = monthCloses] = [addHours(hour, windowHours), monthCloses, lastHour].toSorted()

@@ -2,7 +2,7 @@
  * What is sealed, and with what. Pure: the customer's books and the clock in, events out. A sealed record never changes
  * again, so each rule here is about not sealing too early.
  */
-import { bucketKey, licenceIdentity, monthStart, nextMonth } from '../commands/plans.ts'
+import { bucketKey, licenceIdentity, monthEnd } from '../commands/plans.ts'
 import type { Licence } from '../events/catalogue.ts'
 import type { MeteringDataOf, MeteringEvent } from '../events/metering.ts'
 import type { CustomerBooks } from './books.ts'
@@ -89,8 +89,8 @@ function isTime(record: MeteringRecord, meter: CustomerMeter, context: SealConte
   if (record.state !== 'open') return false
   if (isOverflow(record)) {
     // It takes the month's last stragglers, so it is the month's last to be sealed.
-    const monthEnd = monthStart(nextMonth(record.yearMonth))
-    return judgedThrough >= addMs(monthEnd, rules.graceMs) && now >= addHours(monthEnd, rules.monthCloseHour)
+    const endOfMonth = monthEnd(record.yearMonth)
+    return judgedThrough >= addMs(endOfMonth, rules.graceMs) && now >= addHours(endOfMonth, rules.monthCloseHour)
   }
   if (completeThrough(context) >= addMs(addHours(record.hour, 1), rules.graceMs)) return true
   // A late call may stand in an hour to come, and AWS takes no usage of the future.
@@ -130,7 +130,7 @@ function sealedData(
     region: rules.region,
     submission: submissionOf(cause, identity, rules),
     deadline: isOverflow(record)
-      ? addHours(monthStart(nextMonth(record.yearMonth)), rules.monthCloseHour)
+      ? addHours(monthEnd(record.yearMonth), rules.monthCloseHour)
       : deadlineOf(record.hour, rules, record.sealEarly === 'subscription_ended' ? endedAt : undefined),
     cause,
   }

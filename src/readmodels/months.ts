@@ -1,6 +1,6 @@
 /** A customer's months: their totals, and where each stands in the log. */
 import type pg from 'pg'
-import { monthStart, nextMonth } from '../commands/plans.ts'
+import { monthEnd } from '../commands/plans.ts'
 import type { PlanName } from '../events/catalogue.ts'
 
 export interface MonthTotals {
@@ -67,7 +67,7 @@ export async function monthSpan(pool: pg.Pool, customerId: string, month: string
        (select min(revision) from readmodel.terms where customer_id = $1 and year_month > $2) as "end",
        (select coalesce(json_agg(revision::text order by revision), '[]') from readmodel.activity
         where customer_id = $1 and type = 'DetectionVoided' and data->>'yearMonth' = $2 and occurred_at >= $3) as late`,
-    [customerId, month, monthStart(nextMonth(month))],
+    [customerId, month, monthEnd(month)],
   )
   const [row] = rows
   if (row === undefined || row.from === null) return null

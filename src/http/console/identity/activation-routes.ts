@@ -114,7 +114,7 @@ export function registerActivation(
     const { customerId } = signedInOf(request)
     const { state } = await change(deps, request, { type: 'Observe' })
     const made = slots.filter((slot) => state.keys[slot] === undefined).map((slot) => ({ slot, ...makeApiKey() }))
-    // One append: both are in the log or neither is, and none is there that was never shown.
+    // Commands of one tick go out as one append: a failure between them cannot leave one key that nobody has seen.
     const done = await Promise.all(
       made.map(({ slot, key }) =>
         change(deps, request, { type: 'RegenerateApiKey', slot, key }, { doubtStanding: false }),
