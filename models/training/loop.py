@@ -15,6 +15,7 @@ CHECKPOINT_EVERY = 200
 TELL_EVERY = 40
 
 Costs = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
+Peak = Callable[[str], float]  # the highest learning rate of a parameter by its name
 
 
 def start(seed: int) -> None:
@@ -23,7 +24,7 @@ def start(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def fit(name: str, seed: int, network: nn.Module, steps: int, peak: float, costs: Costs) -> None:
+def fit(name: str, seed: int, network: nn.Module, steps: int, peak: Peak, costs: Costs) -> None:
     """
     Trains `network` to WORK/NAME-SEED.pt. `costs` gives, for a step, what to minimise and the parts of it to tell of;
     all its chance must depend on seed and step, so that a resumed run sees what an uninterrupted one would have.
@@ -33,11 +34,7 @@ def fit(name: str, seed: int, network: nn.Module, steps: int, peak: float, costs
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA), use_buffers=True
     )
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0}], fused=True
-    )
+    optimizer = torch.optim.AdamW(groups(network, peak), fused=True)
     checkpoint, first = WORK / f"{label}.checkpoint.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -50,7 +47,7 @@ def fit(name: str, seed: int, network: nn.Module, steps: int, peak: float, costs
     for step in range(first, steps):
         torch.manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = rate(step, steps, peak)
+            group["lr"] = rate(step, steps, group["peak"])
         cost, parts = costs(step)
         optimizer.zero_grad()
         cost.backward()
@@ -67,6 +64,14 @@ def fit(name: str, seed: int, network: nn.Module, steps: int, peak: float, costs
             save({**state, "optimizer": optimizer.state_dict(), "step": step + 1}, checkpoint)
     save(average.module.state_dict(), target)
     checkpoint.unlink(missing_ok=True)
+
+
+def groups(network: nn.Module, peak: Peak) -> list[dict]:
+    """Parameters with the same peak; only matrices and filters decay."""
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        found.setdefault((peak(name), WEIGHT_DECAY if parameter.ndim > 1 else 0.0), []).append(parameter)
+    return [{"params": some, "peak": high, "weight_decay": decay} for (high, decay), some in found.items()]
 
 
 def rate(step: int, steps: int, peak: float) -> float:

@@ -6,18 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from settings import EMBEDDING, INPUTS, WIDTHS
+from settings import BETWEEN, EMBEDDING, INPUTS, WIDTHS
 from teachers import MAPS
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut; stride 2 halves the side."""
+    """Two 3×3 convolutions beside a shortcut; stride 2 halves the side. `between`: channels between the two."""
 
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
+    def __init__(self, inside: int, between: int, outside: int, stride: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-        self.first_norm = nn.BatchNorm2d(outside)
-        self.second = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.first = nn.Conv2d(inside, between, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(between)
+        self.second = nn.Conv2d(between, outside, 3, 1, 1, bias=False)
         self.second_norm = nn.BatchNorm2d(outside)
         self.shortcut = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1, bias=False)
         self.shrink = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
@@ -59,13 +59,26 @@ class Scale(nn.Module):
         return (x - mean) / deviation
 
 
+class Embed(nn.Sequential):
+    """
+    The last map → the embedding: widened, then summed over the places with weights of each channel's own, as in the
+    teachers, since where an edge lies tells a bezel from a door frame.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        wide = 4 * WIDTHS[-1]
+        self.append(nn.Conv2d(WIDTHS[-1], wide, 1, bias=False)).append(nn.BatchNorm2d(wide)).append(nn.ReLU())
+        self.append(nn.Conv2d(wide, wide, MAPS[-1][1], groups=wide, bias=False)).append(nn.BatchNorm2d(wide))
+        self.append(nn.Flatten()).append(nn.Linear(wide, EMBEDDING))
+
+
 class Trunk(nn.Module):
     """
     Picture → what the teacher of this input would say of it, and how it would come to it: three stages, each of which
     ends where one of the teacher's does and foretells its map. Patches of 2×2 pixels become 12 channels first; dense
     convolutions on few positions are what a CPU does fast (depthwise ones, as the teachers have, cost several times as
-    much here). The embedding is a weighted sum over the places, as in the teachers, since where an edge lies tells a
-    bezel from a door frame.
+    much here).
     """
 
     def __init__(self) -> None:
@@ -75,13 +88,13 @@ class Trunk(nn.Module):
         self.stem = nn.Conv2d(12, first, 3, 1, 1, bias=False)
         self.norm = nn.BatchNorm2d(first)
         self.stages = nn.ModuleList()
-        for inside, outside, blocks in zip([first, *widths], widths, (2, 3, 2), strict=False):
-            more = [Block(outside, outside, 1) for _ in range(blocks - 1)]
-            self.stages.append(nn.Sequential(Block(inside, outside, 2), *more))
+        for inside, between, outside, blocks in zip([first, *widths], BETWEEN, widths, (2, 3, 2), strict=False):
+            more = [Block(outside, outside, outside, 1) for _ in range(blocks - 1)]
+            self.stages.append(nn.Sequential(Block(inside, between, outside, 2), *more))
         self.maps = nn.ModuleList(
             nn.Conv2d(width, channels, 1) for width, (channels, *_) in zip(widths, MAPS, strict=True)
         )
-        self.summed = nn.Linear(25 * widths[-1], EMBEDDING)
+        self.embed = Embed()
         self.imitated = nn.Linear(EMBEDDING, 1)
         self.scale = Scale()
 
@@ -93,30 +106,44 @@ class Trunk(nn.Module):
             x = stage(x)
             maps.append(foretell(x))
             x = x.detach() if apart else x
-        embedding = self.summed(x.flatten(1))
+        embedding = self.embed(x)
         return Imitated(x, self.imitated(embedding)[:, 0], embedding, maps)
 
 
 class Opinion(NamedTuple):
-    spoof: Tensor  # batch: logits
+    judgements: Tensor  # batch × judges: logits, a spoof's are high
     imitated: dict[str, Imitated]  # by input
+
+    @property
+    def spoof(self) -> Tensor:
+        """batch: logits"""
+        return self.judgements.mean(1)
 
 
 class Network(nn.Module):
     """
-    The trunks imitate, `judge` sees what they see and learns from labels. Labels teach the trunks nothing: few sources
-    have them, and what tells live from spoof in those is not what carries over to others.
+    The trunks imitate; two judges, of which the mean counts, learn from labels what that is worth. One sees the
+    embeddings alone, which carry over best to sources never seen; the other sees the trunks' features as well, in which
+    there is more that the teachers do not tell apart. Labels teach the trunks nothing: few sources have them, and what
+    tells live from spoof in those is not what carries over to others.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.trunks = nn.ModuleDict({name: Trunk() for name in INPUTS})
-        total = len(INPUTS) * (2 * WIDTHS[-1] + EMBEDDING)
-        self.judge = nn.Sequential(nn.Dropout(0.3), nn.Linear(total, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
+        self.judge_of_embeddings = judge(len(INPUTS) * EMBEDDING)
+        self.judge_of_all = judge(len(INPUTS) * (EMBEDDING + 2 * WIDTHS[-1]))
 
     def forward(self, inputs: dict[str, Tensor], reach: bool = False) -> Opinion:
         """RGB 0–255, batch × 3 × side × side. `reach`: labels teach the trunks as well, which imitate nobody."""
         imitated = {name: trunk(inputs[name]) for name, trunk in self.trunks.items()}
-        pooled = [torch.cat([i.features.mean((2, 3)), i.features.amax((2, 3))], 1) for i in imitated.values()]
-        seen = torch.cat([*pooled, *(i.embedding for i in imitated.values())], 1)
-        return Opinion(self.judge(seen if reach else seen.detach())[:, 0], imitated)
+        embeddings = torch.cat([i.embedding for i in imitated.values()], 1)
+        pooled = [part for i in imitated.values() for part in (i.features.mean((2, 3)), i.features.amax((2, 3)))]
+        both = embeddings, torch.cat([embeddings, *pooled], 1)
+        seen = both if reach else [x.detach() for x in both]
+        judges = self.judge_of_embeddings, self.judge_of_all
+        return Opinion(torch.cat([one(x) for one, x in zip(judges, seen, strict=True)], 1), imitated)
+
+
+def judge(values: int) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(0.3), nn.Linear(values, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))

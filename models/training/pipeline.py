@@ -1,5 +1,6 @@
 """
 The whole training, `npm run train`: boxes, views, cross-validation, the final network, its export, figures and card.
+`npm run train -- --seeds` adds two trainings on group train alone that share neither seed nor trunks.
 
 Every step leaves files in WORK and is skipped when they are there: an interrupted run goes on where it stopped.
 """
@@ -50,13 +51,14 @@ def main() -> None:
     sources = data.folds(pictures)
     say(f"{len(pictures)} pictures of {len(sources)} sources in {DATA}")
     refuse_leftovers(pictures)
+    validated = any(p.group == "val" for p in pictures)
+    seeds = [SEED, SEED + 1] if validated and "--seeds" in sys.argv else []
     views.prepare(pictures)
     evaluate.clean(pictures)
     if teachers.FILES and IMITATION and any(picture.background for picture in pictures):
         say("Each trunk imitates its public classifier on the background sources: from there all trainings start")
-        run([Job("imitate.py", name, SEED, f"trunk-{name}-{SEED}.pt") for name in INPUTS])
+        run([Job("imitate.py", name, s, f"trunk-{name}-{s}.pt") for s in seeds or [SEED] for name in INPUTS])
     say("Cross-validation and final training")
-    seeds = [SEED, SEED + 1] if any(p.group == "val" for p in pictures) else []
     trainings = [(f"fold{i}", SEED) for i in range(FOLDS)] + [("final", SEED)] + [("train", seed) for seed in seeds]
     run([Job("train.py", name, seed, f"{name}-{seed}.scores.npy") for name, seed in trainings])
     say("Figures")
@@ -74,7 +76,7 @@ def main() -> None:
         "seeds": {str(seed): validation(pictures, [f"train-{seed}"], threshold) for seed in seeds},
         "seedsTogether": validation(pictures, [f"train-{seed}" for seed in seeds], threshold) if seeds else None,
         # The shipped network has seen these pictures: to recognise the file by, not to judge it by.
-        "shipped": validation(pictures, [f"final-{SEED}"], threshold) if seeds else None,
+        "shipped": validation(pictures, [f"final-{SEED}"], threshold) if validated else None,
     }
     judged = [(p, logits) for p, logits in zip(pictures, held_out, strict=True) if not p.background]
     logits = {p.path: {"yunet": float(a), "blazeface": float(b)} for p, (a, b) in judged}

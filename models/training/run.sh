@@ -7,4 +7,4 @@ if ! cmp -s requirements.txt .venv/requirements.txt; then
   .venv/bin/pip install --quiet -r requirements.txt
   cp requirements.txt .venv/requirements.txt
 fi
-exec .venv/bin/python -u pipeline.py
+exec .venv/bin/python -u pipeline.py "$@"

@@ -1,6 +1,6 @@
 """
 One training: `python train.py NAME SEED`; NAME is foldN (held out), train (group train only) or final (all). It starts
-from trunks that imitate their teachers (imitate.py), or at random where there are none.
+from trunks that imitate their teachers (imitate.py, same SEED), or at random where there are none.
 """
 
 import sys
@@ -26,7 +26,7 @@ from settings import (
     LABEL_SMOOTHING,
     PEAK,
     PEAK_AFTER,
-    SEED,
+    PEAK_JUDGE,
     SHARES,
     STEPS,
     STEPS_WITHOUT_TEACHERS,
@@ -53,7 +53,7 @@ def train(name: str, seed: int) -> None:
         return
     loop.start(seed)
     network = Network()
-    trunks = {i: WORK / f"trunk-{i}-{SEED}.pt" for i in INPUTS}
+    trunks = {i: WORK / f"trunk-{i}-{seed}.pt" for i in INPUTS}
     ready = all(file.exists() for file in trunks.values())
     if ready:
         for i, file in trunks.items():
@@ -72,7 +72,14 @@ def train(name: str, seed: int) -> None:
         parts = loss(opinion, batch, [network.trunks[name].scale for name in TEACHER_INPUTS.values()])
         return parts["labels"] + IMITATION * sum(part for name, part in parts.items() if name != "labels"), parts
 
-    loop.fit(name, seed, network, STEPS if ready else STEPS_WITHOUT_TEACHERS, PEAK_AFTER if ready else PEAK, costs)
+    if ready:
+        loop.fit(name, seed, network, STEPS, peak_after, costs)
+    else:
+        loop.fit(name, seed, network, STEPS_WITHOUT_TEACHERS, lambda _: PEAK, costs)
+
+
+def peak_after(parameter: str) -> float:
+    return PEAK_JUDGE if parameter.startswith("judge_of_embeddings") else PEAK_AFTER
 
 
 def learn_scales(network: Network, seen: views.Views) -> None:
@@ -89,7 +96,8 @@ def loss(opinion: Opinion, batch: Batch, scales: list[Scale]) -> dict[str, Tenso
     maps, of which the latter does not hold in the mirror.
     """
     wanted = batch.label * (1 - 2 * LABEL_SMOOTHING) + LABEL_SMOOTHING
-    parts = {"labels": F.binary_cross_entropy_with_logits(opinion.spoof.float(), wanted)}
+    judgements = opinion.judgements.float()
+    parts = {"labels": F.binary_cross_entropy_with_logits(judgements, wanted[:, None].expand_as(judgements))}
     if not batch.teachers.isnan().any():
         imitated = [opinion.imitated[name] for name in TEACHER_INPUTS.values()]
         logits = torch.stack([i.logit.float() for i in imitated], 1)
