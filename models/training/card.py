@@ -55,6 +55,8 @@ def _sources(figures: dict) -> str:
 
 
 def _seeds(figures: dict) -> str:
+    if not figures["seeds"]:
+        return "Not trained for these weights: `npm run train -- --seeds` does."
     rows = [
         "| seed | AUC, val whole frames pooled | mean AUC over sources | mean APCER | mean BPCER |",
         "|---|---|---|---|---|",
