@@ -45,7 +45,7 @@ export async function chooseSet(choice: Choice): Promise<ResolvedSet> {
   const obstacle = obstacleOf(missing) ?? (await fetchOnce(best, missing, choice))
   if (obstacle === undefined) return best
   say(
-    `Runs with the model set ${standIn.name}. The more accurate set ${best.name} lacks ` +
+    `Runs with the model set ${standIn.name}. The preferred set ${best.name} lacks ` +
       `${missing.map(({ file }) => file).join(', ')}: ${obstacle} (docs/models.md)`,
   )
   return standIn

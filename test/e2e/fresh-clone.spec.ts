@@ -28,9 +28,7 @@ describe.skipIf(!fresh)('a fresh clone', () => {
     expect(app.output()).toMatch(/Model set: own \d/)
     const sentences = app.output().match(/Runs with the model set own\.[^"\n]*/g)
     expect(sentences).toEqual([
-      expect.stringMatching(
-        /more accurate set ensemble lacks .*minifasnet_v2_27_80\.onnx.*MODELS_DIR.*docs\/models\.md/,
-      ),
+      expect.stringMatching(/preferred set ensemble lacks .*minifasnet_v2_27_80\.onnx.*MODELS_DIR.*docs\/models\.md/),
     ])
   })
 

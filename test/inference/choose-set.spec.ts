@@ -113,7 +113,7 @@ test('offline, the next set runs, one sentence says why and what to do, and late
   await new Promise((resolve) => server.close(resolve))
   expect(await choose({ manifest: offline })).toBe('spare')
   expect(said.at(-1)).toMatch(
-    /^Runs with the model set spare\. The more accurate set best lacks .*best-a\.onnx, .*best-b\.onnx: .*ECONNREFUSED.*npx liveness models download.*MODELS_DIR/,
+    /^Runs with the model set spare\. The preferred set best lacks .*best-a\.onnx, .*best-b\.onnx: .*ECONNREFUSED.*npx liveness models download.*MODELS_DIR/,
   )
   said = []
   expect(await choose({ manifest: offline })).toBe('spare')

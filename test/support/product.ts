@@ -9,7 +9,7 @@ import { packageRoot } from '../../src/built.ts'
 import { drawnFace } from './drawn-face.ts'
 
 export const shared = fileURLToPath(new URL('../shared/', packageRoot))
-/** Weights of the better set, when they lie beside the repository; without them the product runs the set it ships with. */
+/** Weights of the preferred set, when they lie beside the repository; without them the product runs the set it ships with. */
 const modelsDir = process.env.MODELS_DIR ?? (existsSync(`${shared}models`) ? `${shared}models` : undefined)
 export const modelsEnv: Readonly<Record<string, string>> = modelsDir === undefined ? {} : { MODELS_DIR: modelsDir }
 export const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
