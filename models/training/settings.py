@@ -41,8 +41,8 @@ TOGETHER_STEPS = int(os.environ.get("TRAIN_TOGETHER_STEPS", "400"))
 STEPS = int(os.environ.get("TRAIN_STEPS", "500"))
 STEPS_WITHOUT_TEACHERS = 4 * STEPS  # every training starts at random then
 BATCH = 64
-# Learning rates. While the stages learn apart, convolutions that a batch normalisation follows bear twenty times the
-# usual one and need it: at 2e-3 they explain in 2,200 batches what they explain in 400 at 5e-2 (models/README.md).
+# Learning rates. While the stages learn apart, convolutions that a batch normalisation follows bear a far higher one
+# and need it: at 2e-3 they explain in 2,200 batches what they explain in 400 at 5e-2 (models/README.md).
 PEAK_APART, PEAK = 4e-2, 3e-3
 PEAK_TOGETHER, PEAK_AFTER, PEAK_JUDGE = 7e-4, 5e-4, 2e-3
 WEIGHT_DECAY, WARM_UP = 0.05, 80
