@@ -24,8 +24,9 @@ describe.skipIf(!fresh)('a fresh clone', () => {
     rmSync(folder, { recursive: true, force: true })
   }, 60_000)
 
-  test('starts, says which set runs, which is better, and what that one lacks', () => {
-    expect(app.output()).toMatch(/Model set: own \d/)
+  test('starts, says which set runs, which is better, and what that one lacks', async () => {
+    // It serves an instant before it has printed what it tells people.
+    await expect.poll(() => app.output(), { timeout: 30_000 }).toMatch(/Model set: own \d/)
     const sentences = app.output().match(/Runs with the model set own\.[^"\n]*/g)
     expect(sentences).toEqual([
       expect.stringMatching(/preferred set ensemble lacks .*minifasnet_v2_27_80\.onnx.*MODELS_DIR.*docs\/models\.md/),

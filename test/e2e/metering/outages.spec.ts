@@ -171,9 +171,8 @@ withKafka(
     // A leader that comes new looks for months to close at once.
     await world.end('metering', 'SIGTERM')
     await world.start('metering', 'metering')
-    await world.until(
-      'March and April are closed',
-      async () => (await world.log()).filter(({ type }) => type === 'MonthClosed').length === 2,
+    await world.until('April is closed', async () =>
+      (await world.log()).some(({ type, data }) => type === 'MonthClosed' && data.yearMonth === '2027-04'),
     )
     expect(await books('2027-05')).toEqual([])
   },
