@@ -34,7 +34,7 @@ def imitate(name: str, seed: int) -> None:
     if (WORK / f"trunk-{name}-{seed}.pt").exists():
         return
     loop.start(seed)
-    trunk = Trunk()
+    trunk = Trunk(name)
     pictures = data.load()
     seen = views.prepare(pictures)
     background = np.array([picture.background for picture in pictures])

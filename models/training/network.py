@@ -6,14 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from settings import BETWEEN, EMBEDDING, INPUTS, WIDTHS
+from settings import BETWEEN, BLOCKS, EMBEDDING, INPUTS, MAP_DROPOUT, WEIGHING, WIDTHS
 from teachers import MAPS
 
 
-class Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut; stride 2 halves the side. `between`: channels between the two."""
+class Weigh(nn.Sequential):
+    """Squeeze and excitation (Hu et al. 2018)."""
 
-    def __init__(self, inside: int, between: int, outside: int, stride: int) -> None:
+    def __init__(self, channels: int) -> None:
+        super().__init__(nn.Linear(channels, 32), nn.ReLU(), nn.Linear(32, channels), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * super().forward(x.mean((2, 3)))[:, :, None, None]
+
+
+class Block(nn.Module):
+    """
+    Two 3×3 convolutions beside a shortcut; stride 2 halves the side. `between`: channels between the two; `weighs`:
+    channels count by what their means over all places say.
+    """
+
+    def __init__(self, inside: int, between: int, outside: int, stride: int, weighs: bool = False) -> None:
         super().__init__()
         self.first = nn.Conv2d(inside, between, 3, stride, 1, bias=False)
         self.first_norm = nn.BatchNorm2d(between)
@@ -21,13 +34,15 @@ class Block(nn.Module):
         self.second_norm = nn.BatchNorm2d(outside)
         self.shortcut = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1, bias=False)
         self.shrink = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
+        self.weigh = Weigh(outside) if weighs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.second_norm(self.second(F.relu(self.first_norm(self.first(x)))))
+        y = self.weigh(self.second_norm(self.second(F.relu(self.first_norm(self.first(x))))))
         return F.relu(y + self.shortcut(self.shrink(x)))
 
 
 class Imitated(NamedTuple):
+    halfway: Tensor  # batch × channels × 10 × 10: the map that the last stage starts from
     features: Tensor  # batch × channels × 5 × 5: the trunk's last map
     logit: Tensor  # batch: the teacher's, halved
     embedding: Tensor  # batch × values: the teacher's, standardised
@@ -73,6 +88,13 @@ class Embed(nn.Sequential):
         self.append(nn.Flatten()).append(nn.Linear(wide, EMBEDDING))
 
 
+def stage(i: int, weighs: bool) -> nn.Sequential:
+    """Halves the side. `weighs`: its last block does, as in the teachers that do so."""
+    inside, outside, blocks = WIDTHS[i], WIDTHS[i + 1], BLOCKS[i]
+    more = [Block(outside, outside, outside, 1, weighs and left == 0) for left in reversed(range(blocks - 1))]
+    return nn.Sequential(Block(inside, BETWEEN[i], outside, 2), *more)
+
+
 class Trunk(nn.Module):
     """
     Picture → what the teacher of this input would say of it, and how it would come to it: three stages, each of which
@@ -81,16 +103,14 @@ class Trunk(nn.Module):
     much here).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        """`name` of its input."""
         super().__init__()
         first, *widths = WIDTHS
         self.patches = nn.PixelUnshuffle(2)
         self.stem = nn.Conv2d(12, first, 3, 1, 1, bias=False)
         self.norm = nn.BatchNorm2d(first)
-        self.stages = nn.ModuleList()
-        for inside, between, outside, blocks in zip([first, *widths], BETWEEN, widths, (2, 3, 2), strict=False):
-            more = [Block(outside, outside, outside, 1) for _ in range(blocks - 1)]
-            self.stages.append(nn.Sequential(Block(inside, between, outside, 2), *more))
+        self.stages = nn.ModuleList(stage(i, name in WEIGHING) for i in range(len(BLOCKS)))
         self.maps = nn.ModuleList(
             nn.Conv2d(width, channels, 1) for width, (channels, *_) in zip(widths, MAPS, strict=True)
         )
@@ -101,13 +121,13 @@ class Trunk(nn.Module):
     def forward(self, pixels: Tensor, apart: bool = False) -> Imitated:
         """RGB 0–255, batch × 3 × side × side. `apart`: no stage learns for the sake of a later one."""
         x = F.relu(self.norm(self.stem(self.patches((pixels - 127.5) / 64))))
-        maps = []
-        for stage, foretell in zip(self.stages, self.maps, strict=True):
-            x = stage(x)
+        maps, halfway = [], x
+        for one, foretell in zip(self.stages, self.maps, strict=True):
+            halfway, x = x, one(x)
             maps.append(foretell(x))
             x = x.detach() if apart else x
         embedding = self.embed(x)
-        return Imitated(x, self.imitated(embedding)[:, 0], embedding, maps)
+        return Imitated(halfway, x, self.imitated(embedding)[:, 0], embedding, maps)
 
 
 class Opinion(NamedTuple):
@@ -122,27 +142,49 @@ class Opinion(NamedTuple):
 
 class Network(nn.Module):
     """
-    The trunks imitate; two judges, of which the mean counts, learn from labels what that is worth. One sees the
-    embeddings alone, which carry over best to sources never seen; the other sees the trunks' features as well, in which
-    there is more that the teachers do not tell apart. Labels teach the trunks nothing: few sources have them, and what
-    tells live from spoof in those is not what carries over to others.
+    The trunks imitate; three judges, of which the mean counts, learn from labels what that is worth. The first sees the
+    embeddings alone, which carry over best to sources never seen; the second sees the trunks' features as well, in
+    which there is more that the teachers do not tell apart; the third has last stages of its own. Those are all that
+    labels teach below the judges: few sources have them, and what tells live from spoof in those is not what carries
+    over.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunks = nn.ModuleDict({name: Trunk() for name in INPUTS})
+        self.trunks = nn.ModuleDict({name: Trunk(name) for name in INPUTS})
+        self.last_stages = nn.ModuleDict({name: stage(len(BLOCKS) - 1, name in WEIGHING) for name in INPUTS})
+        self.drop_maps = nn.Dropout2d(MAP_DROPOUT)
         self.judge_of_embeddings = judge(len(INPUTS) * EMBEDDING)
         self.judge_of_all = judge(len(INPUTS) * (EMBEDDING + 2 * WIDTHS[-1]))
+        self.judge_by_labels = judge(len(INPUTS) * 2 * WIDTHS[-1])
+
+    def start_from(self, trunks: dict[str, dict]) -> None:
+        """Weights of trunks that imitate, by input; the last stages start as theirs."""
+        for name, weights in trunks.items():
+            self.trunks[name].load_state_dict(weights)
+            self.last_stages[name].load_state_dict(self.trunks[name].stages[-1].state_dict())
 
     def forward(self, inputs: dict[str, Tensor], reach: bool = False) -> Opinion:
         """RGB 0–255, batch × 3 × side × side. `reach`: labels teach the trunks as well, which imitate nobody."""
+
+        def labelled(x: Tensor) -> Tensor:
+            return x if reach else x.detach()
+
         imitated = {name: trunk(inputs[name]) for name, trunk in self.trunks.items()}
-        embeddings = torch.cat([i.embedding for i in imitated.values()], 1)
-        pooled = [part for i in imitated.values() for part in (i.features.mean((2, 3)), i.features.amax((2, 3)))]
-        both = embeddings, torch.cat([embeddings, *pooled], 1)
-        seen = both if reach else [x.detach() for x in both]
-        judges = self.judge_of_embeddings, self.judge_of_all
-        return Opinion(torch.cat([one(x) for one, x in zip(judges, seen, strict=True)], 1), imitated)
+        embeddings = labelled(torch.cat([i.embedding for i in imitated.values()], 1))
+        features = labelled(pooled([i.features for i in imitated.values()]))
+        own = [self.last_stages[name](self.drop_maps(labelled(i.halfway))) for name, i in imitated.items()]
+        judgements = [
+            self.judge_of_embeddings(embeddings),
+            self.judge_of_all(torch.cat([embeddings, features], 1)),
+            self.judge_by_labels(pooled(own)),
+        ]
+        return Opinion(torch.cat(judgements, 1), imitated)
+
+
+def pooled(maps: list[Tensor]) -> Tensor:
+    """Means and maxima of their channels."""
+    return torch.cat([part for x in maps for part in (x.mean((2, 3)), x.amax((2, 3)))], 1)
 
 
 def judge(values: int) -> nn.Sequential:

@@ -38,7 +38,7 @@ ATTACKS_PER_LIVE = 8  # synthetic attacks made of each live picture with a scene
 # Steps: of each trunk's imitation of its teacher (its stages apart, then together), and of each training after it.
 APART_STEPS = int(os.environ.get("TRAIN_APART_STEPS", "1900"))
 TOGETHER_STEPS = int(os.environ.get("TRAIN_TOGETHER_STEPS", "400"))
-STEPS = int(os.environ.get("TRAIN_STEPS", "500"))
+STEPS = int(os.environ.get("TRAIN_STEPS", "450"))
 STEPS_WITHOUT_TEACHERS = 4 * STEPS  # every training starts at random then
 BATCH = 64
 # Learning rates. While the stages learn apart, convolutions that a batch normalisation follows bear a far higher one
@@ -48,6 +48,7 @@ PEAK_TOGETHER, PEAK_AFTER, PEAK_JUDGE = 7e-4, 5e-4, 2e-3
 WEIGHT_DECAY, WARM_UP = 0.05, 80
 EMA = 0.995
 LABEL_SMOOTHING = 0.05
+MAP_DROPOUT = 0.3  # share of the channels that are withheld from the stages that labels teach
 # Shares of a batch: live pictures, spoofs, synthetic attacks.
 SHARES = (0.40, 0.35, 0.25)
 BACKGROUND_WEIGHT = 0.5  # they have been seen already when the others come in
@@ -56,4 +57,6 @@ IMITATION = float(os.environ.get("TRAIN_IMITATION", "1"))  # weight of the teach
 
 WIDTHS = (32, 64, 128, 128)  # channels at a half, quarter, eighth and sixteenth of the side
 BETWEEN = (128, 256, 256)  # channels inside the block that halves the side, as the teachers widen there
+BLOCKS = (2, 3, 2)  # of the stages; the first of each halves the side
+WEIGHING = ("scene",)  # inputs whose teacher weighs channels at the end of a stage
 EMBEDDING = 128  # values of a teacher's last layer but one

@@ -56,8 +56,7 @@ def train(name: str, seed: int) -> None:
     trunks = {i: WORK / f"trunk-{i}-{seed}.pt" for i in INPUTS}
     ready = all(file.exists() for file in trunks.values())
     if ready:
-        for i, file in trunks.items():
-            network.trunks[i].load_state_dict(torch.load(file, weights_only=True))
+        network.start_from({i: torch.load(file, weights_only=True) for i, file in trunks.items()})
     pictures = data.load()
     seen = views.prepare(pictures)
     if not ready:
@@ -79,7 +78,8 @@ def train(name: str, seed: int) -> None:
 
 
 def peak_after(parameter: str) -> float:
-    return PEAK_JUDGE if parameter.startswith("judge_of_embeddings") else PEAK_AFTER
+    fast = parameter.startswith(("judge_of_embeddings", "judge_by_labels", "last_stages"))
+    return PEAK_JUDGE if fast else PEAK_AFTER
 
 
 def learn_scales(network: Network, seen: views.Views) -> None:
