@@ -188,7 +188,7 @@ def enter(entry: dict, operating_point: float) -> None:
     if own:
         at = text.index('"own": {', text.index('"sets": {'))
         text = text[:at] + text[at:].replace(json.dumps(own["calibration"]), json.dumps(calibration), 1)
-        own |= {"classifiers": [MODEL], "calibration": calibration}
+        own |= {"classifiers": {MODEL: 1}, "calibration": calibration}
     described = "Trained here from random initialisation on the face with its surroundings at two scales"
     head = {key: entry.pop(key) for key in ("kind", "file", "sha256", "bytes")}
     origin = {"description": described, "upstream": {"training": "models/training"}, "licence": "see models/README.md"}

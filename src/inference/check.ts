@@ -29,8 +29,9 @@ export async function createCheck(
 ): Promise<CheckImage> {
   const detect = await createDetector(set.detector, read, threads)
   const classifiers = await Promise.all(
-    set.classifiers.map(async ({ name, model }) => ({
+    set.classifiers.map(async ({ name, model, weight }) => ({
       name,
+      weight,
       judge: await createClassifier(await read(model.file), model, threads),
     })),
   )
@@ -42,11 +43,13 @@ export async function createCheck(
     const [first, ...others] = await detect(picture)
     if (!first) throw new InvalidImage('No face was detected')
     const detected = performance.now()
-    const logits: Record<string, number> = {}
-    for (const { name, judge } of classifiers) logits[name] = await judge(picture, first.box)
+    const opinions = []
+    for (const { name, weight, judge } of classifiers) {
+      opinions.push({ name, weight, logit: await judge(picture, first.box) })
+    }
     const quality = measureQuality(picture, first.box)
     const end = performance.now()
-    const likelihood = likelihoodMillionths(Object.values(logits), set.calibration)
+    const likelihood = likelihoodMillionths(opinions, set.calibration)
     const findings = {
       picture: { width: picture.width, height: picture.height },
       faces: [first, ...others] as const,
@@ -57,7 +60,7 @@ export async function createCheck(
     return {
       verdict: verdict(findings, spoofThreshold, set.validity),
       diagnostics: {
-        rawScores: Object.fromEntries(Object.entries(logits).map(([name, logit]) => [name, sigmoid(logit)])),
+        rawScores: Object.fromEntries(opinions.map(({ name, logit }) => [name, sigmoid(logit)])),
         faces: [first, ...others],
         quality,
         stages: { decode: decoded - start, detect: detected - decoded, classify: end - detected },

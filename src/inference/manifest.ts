@@ -119,8 +119,10 @@ const modelSet = z.strictObject({
   description: z.string(),
   /** Name of a detector. */
   detector: z.string(),
-  /** Names of models. */
-  classifiers: z.array(z.string()).min(1),
+  /** Names of models → how much each one's logit counts in the mean. */
+  classifiers: z
+    .record(z.string(), z.number().positive())
+    .refine((weights) => Object.keys(weights).length > 0, { message: 'a set needs a classifier' }),
   combination: z.literal('mean-of-logits'),
   calibration,
   validity,
@@ -158,7 +160,7 @@ export type Detector = YunetDetector | BlazeFaceDetector
 export interface ResolvedSet extends Omit<ModelSet, 'detector' | 'classifiers'> {
   name: string
   detector: Detector
-  classifiers: { name: string; model: ClassifierModel }[]
+  classifiers: { name: string; model: ClassifierModel; weight: number }[]
 }
 
 /** The manifest names models that do not exist, or the set asked for is not in it. */
@@ -189,9 +191,10 @@ export function resolveSet(manifest: Manifest, name: string): ResolvedSet {
     ...set,
     name,
     detector: resolveDetector(manifest, set.detector, owner),
-    classifiers: set.classifiers.map((classifier) => ({
+    classifiers: Object.entries(set.classifiers).map(([classifier, weight]) => ({
       name: classifier,
       model: modelOf(manifest, owner, classifier, 'classifier'),
+      weight,
     })),
   }
 }

@@ -35,8 +35,14 @@ function logSumExp(values: number[]): number {
 
 export const sigmoid = (logit: number): number => 1 / (1 + Math.exp(-logit))
 
+/** A classifier's logit, and how much it counts: by itself and because classifiers differ in how far their logits go. */
+export interface Opinion {
+  readonly logit: number
+  readonly weight: number
+}
+
 /**
- * Mean of the classifiers' logits → probability → calibration.
+ * Weighted mean of the classifiers' logits → probability → calibration.
  *
  * The mean of logits is the geometric mean of the odds: a classifier that is sure outweighs two that are not, which a
  * mean of probabilities does not allow. Calibration moves the set's operating point to the contract's threshold of 0.15
@@ -44,8 +50,9 @@ export const sigmoid = (logit: number): number => 1 / (1 + Math.exp(-logit))
  *
  * @returns the likelihood of a spoof in millionths, 0 to 1,000,000
  */
-export function likelihoodMillionths(logits: readonly number[], calibration: Calibration): number {
-  const mean = logits.reduce((sum, logit) => sum + logit, 0) / logits.length
+export function likelihoodMillionths(opinions: readonly Opinion[], calibration: Calibration): number {
+  const total = opinions.reduce((sum, { weight }) => sum + weight, 0)
+  const mean = opinions.reduce((sum, { logit, weight }) => sum + logit * weight, 0) / total
   if (Number.isNaN(mean)) throw new Error('A classifier answered with something that is not a number')
   return Math.round(calibrate(sigmoid(mean), calibration) * 1_000_000)
 }

@@ -55,7 +55,7 @@ async function manifest(withoutAddress: string[] = []): Promise<Manifest> {
   const set = (name: string) => ({
     ...(shipped.sets.ensemble as Manifest['sets'][string]),
     detector: name,
-    classifiers: [`${name}-b`],
+    classifiers: { [`${name}-b`]: 1 },
   })
   const detector = (name: string) =>
     ({ ...shipped.detectors.yunet, model: `${name}-a` }) as Manifest['detectors'][string]

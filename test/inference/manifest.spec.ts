@@ -34,7 +34,7 @@ test('a set that names a missing model, or one of the wrong kind, is refused', (
   const { ensemble } = changed.sets
   const { yunet, blazeface } = changed.detectors
   if (!ensemble || yunet?.kind !== 'yunet' || blazeface?.kind !== 'blazeface') throw new Error('not as expected')
-  ensemble.classifiers.push('face_detection_yunet')
+  ensemble.classifiers.face_detection_yunet = 1
   expect(() => resolveSet(changed, 'ensemble')).toThrow(/names the classifier model "face_detection_yunet"/)
   yunet.model = 'minifas_se_128'
   expect(() => resolveSet(changed, 'ensemble')).toThrow(/"yunet" names the yunet model "minifas_se_128"/)

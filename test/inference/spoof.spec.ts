@@ -9,6 +9,13 @@ const points: [number, number][] = [
   [1, 1],
 ]
 
+/** Of classifiers that count alike. */
+const likelihood = (...logits: number[]) =>
+  likelihoodMillionths(
+    logits.map((logit) => ({ logit, weight: 1 })),
+    points,
+  )
+
 test('the logit is that of the softmax probability, whatever the order of the classes', () => {
   const softmaxSpoof = (Math.exp(1) + Math.exp(-2)) / (Math.exp(1) + Math.exp(0.5) + Math.exp(-2))
   expect(sigmoid(spoofLogit([1, 0.5, -2], ['spoof', 'live', 'spoof']))).toBeCloseTo(softmaxSpoof, 12)
@@ -27,21 +34,29 @@ test('the calibration passes through its points and is straight between them', (
 })
 
 test('the likelihood is a mean of logits, in millionths', () => {
-  expect(likelihoodMillionths([0, 0, 0], points)).toBe(Math.round((0.5 / 0.54) * 0.15 * 1e6))
-  expect(likelihoodMillionths([-2, 2], points)).toBe(likelihoodMillionths([0], points))
-  expect(likelihoodMillionths([Number.NEGATIVE_INFINITY], points)).toBe(0)
-  expect(likelihoodMillionths([800], points)).toBe(1_000_000)
+  expect(likelihood(0, 0, 0)).toBe(Math.round((0.5 / 0.54) * 0.15 * 1e6))
+  expect(likelihood(-2, 2)).toBe(likelihood(0))
+  expect(likelihood(Number.NEGATIVE_INFINITY)).toBe(0)
+  expect(likelihood(800)).toBe(1_000_000)
+})
+
+test('a classifier of weight 3 counts as three that agree', () => {
+  const weighted = [
+    { logit: -2, weight: 1 },
+    { logit: 1.5, weight: 3 },
+  ]
+  expect(likelihoodMillionths(weighted, points)).toBe(likelihood(-2, 1.5, 1.5, 1.5))
 })
 
 test('no number from a classifier is an error, never a verdict', () => {
-  expect(() => likelihoodMillionths([Number.NaN, 1], points)).toThrow('not a number')
+  expect(() => likelihood(Number.NaN, 1)).toThrow('not a number')
 })
 
 test('a more suspicious classifier never lowers the likelihood, which stays within 0 and 1,000,000', () => {
   const logit = fc.double({ min: -50, max: 50, noNaN: true })
   fc.assert(
     fc.property(logit, logit, fc.double({ min: 0, max: 20, noNaN: true }), (a, b, more) => {
-      const [before, after] = [likelihoodMillionths([a, b], points), likelihoodMillionths([a, b + more], points)]
+      const [before, after] = [likelihood(a, b), likelihood(a, b + more)]
       expect(after).toBeGreaterThanOrEqual(before)
       expect(before).toBeGreaterThanOrEqual(0)
       expect(after).toBeLessThanOrEqual(1_000_000)

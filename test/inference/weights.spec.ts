@@ -42,7 +42,7 @@ function setOf(detector: string, classifier: string): ResolvedSet & { detector: 
   return {
     ...shipped,
     detector: { ...shippedDetector, model: detectorModel },
-    classifiers: [{ name: 'c', model: { ...withoutUrl, conversion: 'Made by hand.' } }],
+    classifiers: [{ name: 'c', model: { ...withoutUrl, conversion: 'Made by hand.' }, weight: 1 }],
   }
 }
 

@@ -1,5 +1,6 @@
 /** The relay is away for hours: what is billed, carried on and lost is as the rules say, and the operator is told. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { MeteringDataOf } from '../../../src/events/metering.ts'
 import { addHours } from '../../../src/metering/rules.ts'
 import { differences } from '../../simulation/books-check.ts'
 import { type Kafka, kafkaForTests } from '../../support/kafka.ts'
@@ -171,8 +172,9 @@ withKafka(
     // A leader that comes new looks for months to close at once.
     await world.end('metering', 'SIGTERM')
     await world.start('metering', 'metering')
+    const isOfApril = (data: unknown) => (data as MeteringDataOf<'MonthClosed'>).yearMonth === '2027-04'
     await world.until('April is closed', async () =>
-      (await world.log()).some(({ type, data }) => type === 'MonthClosed' && data.yearMonth === '2027-04'),
+      (await world.log()).some(({ type, data }) => type === 'MonthClosed' && isOfApril(data)),
     )
     expect(await books('2027-05')).toEqual([])
   },
