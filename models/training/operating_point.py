@@ -6,7 +6,8 @@ The operating point of a set that counts our classifier among others, and its ta
 
 The others' scores are those of the evaluation; ours are replaced by those of the networks that had not seen the source
 judged (WORK/out-of-fold.json, written by the training), so pictures that every network saw (settings.BACKGROUND) are
-left out. The set's logit is the mean. Means are over sources with at least ENOUGH pictures of a kind.
+left out. The set's logit is the mean by the weights in the manifest; other weights of ours are tried beside it. Means
+are over sources with at least ENOUGH pictures of a kind.
 """
 
 import json
@@ -16,63 +17,69 @@ from pathlib import Path
 import numpy as np
 
 from evaluate import ENOUGH, auc
-from settings import WORK
+from settings import ROOT, WORK
 
 OURS = "own_liveness"
 CANDIDATES = np.linspace(-6, 6, 1201)
+Judged = list[tuple[dict, float]]  # a row of the evaluation, the set's logit
 
 
 def main(file: str) -> None:
     held_out = json.loads((WORK / "out-of-fold.json").read_text())
-    judged = [row for row in json.loads(Path(file).read_text())["judged"] if not row["refused"]]
+    evaluation = json.loads(Path(file).read_text())
+    sets = json.loads((ROOT / "models/manifest.json").read_text())["sets"]
+    weights = sets[evaluation["set"]["name"]]["classifiers"]
+    judged = [row for row in evaluation["judged"] if not row["refused"]]
     rows = [row for row in judged if row["path"] in held_out]
     print(f"{len(rows)} pictures, {len(judged) - len(rows)} left out\n")
-    whole = [row for row in rows if row["frame"] == "whole"]
-    for weight in (0, 0.5, 1, 1.5, 2, 3):
-        groups = by_source(whole, held_out, weight)
-        threshold, (apcer, bpcer) = fit(groups), left_out(groups)
+    logits = [logit(row, held_out, weights) for row in rows]
+    whole = [(row, of) for row, of in zip(rows, logits, strict=True) if row["frame"] == "whole"]
+    for ours in (0, 0.5, 1, 2, 4, 8, 16, 32):
+        groups = by_source([(row, logit(row, held_out, weights | {OURS: ours})) for row, _ in whole])
+        apcer, bpcer = left_out(groups)
         print(
-            f"ours × {weight}: mean AUC {mean_auc(groups):.4f}, left out one by one APCER {apcer:.1%} "
-            f"BPCER {bpcer:.1%}, t* {1 / (1 + np.exp(-threshold)):.4f}"
+            f"ours × {ours}: mean AUC {mean_auc(groups):.4f}, left out one by one APCER {apcer:.1%} BPCER {bpcer:.1%}, "
+            f"t* {1 / (1 + np.exp(-fit(groups))):.4f}"
         )
-    groups = by_source(whole, held_out, 1)
+    groups = by_source(whole)
     threshold = fit(groups)
+    print(f"\nas the manifest weighs them: t* {1 / (1 + np.exp(-threshold)):.4f}")
     print("\n| source | live | attacks | AUC | APCER by kind of attack | BPCER |\n|---|---|---|---|---|---|")
     for source, (live, spoof) in groups.items():
         area = f"{auc(live, spoof):.3f}" if min(len(live), len(spoof)) >= ENOUGH else ""
-        kinds = by_attack([row for row in whole if row["source"] == source], held_out)
+        kinds = by_attack([(row, of) for row, of in whole if row["source"] == source])
         passed = ", ".join(f"{kind} {percent((s < threshold).mean())} of {len(s)}" for kind, s in kinds.items())
         refused = percent((live >= threshold).mean()) if len(live) else ""
         print(f"| {source} | {len(live)} | {len(spoof)} | {area} | {passed} | {refused} |")
     apcer, bpcer = rates(groups, threshold)
     print(f"| **mean over sources** | | | **{mean_auc(groups):.3f}** | **{percent(apcer)}** | **{percent(bpcer)}** |\n")
-    for kind, scores in by_attack(whole, held_out).items():
+    for kind, scores in by_attack(whole).items():
         print(f"{kind}: {percent((scores < threshold).mean())} of {len(scores)} pass")
-    tight = by_source([row for row in rows if row["frame"] != "whole"], held_out, 1)
+    tight = by_source([(row, of) for row, of in zip(rows, logits, strict=True) if row["frame"] != "whole"])
     apcer, bpcer = rates(tight, threshold)
     print(f"tight crops: mean AUC {mean_auc(tight):.3f}, APCER {percent(apcer)}, BPCER {percent(bpcer)}")
 
 
-def logit(row: dict, held_out: dict, weight: float) -> float:
-    others = [np.clip(score, 1e-7, 1 - 1e-7) for name, score in row["scores"].items() if name != OURS]
-    logits = [np.log(score / (1 - score)) for score in others]
-    return float((sum(logits) + weight * held_out[row["path"]]["yunet"]) / (len(logits) + weight))
+def logit(row: dict, held_out: dict, weights: dict[str, float]) -> float:
+    scores = {name: np.clip(score, 1e-7, 1 - 1e-7) for name, score in row["scores"].items()}
+    logits = {name: np.log(score / (1 - score)) for name, score in scores.items()}
+    logits[OURS] = held_out[row["path"]]["yunet"]
+    return float(sum(weights[name] * logits[name] for name in weights) / sum(weights.values()))
 
 
-def by_source(rows: list[dict], held_out: dict, weight: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def by_source(judged: Judged) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Source → logits of its live pictures, of its attacks."""
     groups: dict[str, tuple[list[float], list[float]]] = {}
-    for row in rows:
-        pair = groups.setdefault(row["source"], ([], []))
-        pair[row["label"] == "spoof"].append(logit(row, held_out, weight))
+    for row, of in judged:
+        groups.setdefault(row["source"], ([], []))[row["label"] == "spoof"].append(of)
     return {source: (np.array(live), np.array(spoof)) for source, (live, spoof) in sorted(groups.items())}
 
 
-def by_attack(rows: list[dict], held_out: dict) -> dict[str, np.ndarray]:
+def by_attack(judged: Judged) -> dict[str, np.ndarray]:
     kinds: dict[str, list[float]] = {}
-    for row in rows:
+    for row, of in judged:
         if row["label"] == "spoof":
-            kinds.setdefault(row["attack"] or "unstated", []).append(logit(row, held_out, 1))
+            kinds.setdefault(row["attack"] or "unstated", []).append(of)
     return {kind: np.array(scores) for kind, scores in sorted(kinds.items())}
 
 
