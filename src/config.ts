@@ -237,12 +237,13 @@ type Source = Readonly<Record<string, string | undefined>>
 
 /**
  * Reads and checks every setting.
+ * @param dotenvFile null: none is read
  * @throws ConfigError
  */
-export function loadConfig(environment: Source = process.env, dotenvFile = '.env'): LoadedConfig {
+export function loadConfig(environment: Source = process.env, dotenvFile: string | null = '.env'): LoadedConfig {
   const sources: [string, Source][] = [
     ['environment', environment],
-    ['.env', readDotenv(dotenvFile)],
+    ['.env', dotenvFile === null ? {} : readDotenv(dotenvFile)],
   ]
   const wrong: string[] = []
   const values: Record<string, unknown> = {}

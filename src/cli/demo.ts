@@ -1,7 +1,8 @@
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import type { Command } from 'commander'
-import { loadConfig } from '../config.ts'
+import { type Config, loadConfig } from '../config.ts'
 import { createLogger } from '../http/logging.ts'
+import { hasHome } from '../postgres/home.ts'
 import { CommandError } from './output.ts'
 
 export function addDemoCommand(program: Command): void {
@@ -12,10 +13,11 @@ export function addDemoCommand(program: Command): void {
     )
     .argument('<photo...>', 'JPEG or PNG files')
     .option('--into <folder>', 'where the copies with the face framed go', '.')
-    .option('--keep', 'keep customer and log in DATA_DIR; otherwise in a temporary folder')
+    .option('--keep', 'keep customer and log in DATA_DIR, a new installation; otherwise in a temporary folder')
     .action(async (photographs: string[], { into, keep = false }: { into: string; keep?: boolean }) => {
       refuseWhatCannotBeRead(photographs, into)
       const loaded = loadConfig()
+      if (keep) refuseInstallation(loaded.config)
       const { LOG_LEVEL: level } = loaded.config
       const log = createLogger(level === 'info' ? 'warn' : level, process.stderr)
       const stop = new AbortController()
@@ -32,6 +34,15 @@ export function addDemoCommand(program: Command): void {
         process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
       }
     })
+}
+
+/** Its hours would be sealed while METERING_SUBMIT is off, and so never be sent. */
+function refuseInstallation({ DATA_DIR: dataDir }: Config): void {
+  if (!hasHome(dataDir)) return
+  throw new CommandError(
+    `DATA_DIR ${dataDir} holds an installation already, and the demonstration does not run with its settings. Leave ` +
+      '--keep out, or set DATA_DIR to a new folder.',
+  )
 }
 
 /** Before anything is started for them. */

@@ -13,6 +13,7 @@ import { customerStream } from '../events/catalogue.ts'
 import type { StoredEvent } from '../eventstore/store.ts'
 import { type App, startApp } from '../main.ts'
 import { drawFaces } from './draw.ts'
+import { demoConfig } from './settings.ts'
 
 const rectangle = z.object({ x: z.int(), y: z.int(), width: z.int(), height: z.int() })
 const checked = z.object({
@@ -43,30 +44,22 @@ export interface DemoOptions {
   readonly photographs: readonly string[]
   /** Folder for the copies with the rectangle drawn. */
   readonly into: string
-  /** Keep the embedded data in DATA_DIR instead of a temporary folder. */
+  /** Keep the embedded data in DATA_DIR, which holds no installation yet, instead of a temporary folder. */
   readonly keep: boolean
   readonly log: Logger
   readonly signal: AbortSignal
 }
 
 /**
- * Runs the demonstration on the embedded stack, whatever servers the settings name: it bills a customer of its own.
+ * Runs the demonstration on an embedded stack of its own, whatever the settings name (demoConfig): it bills a customer
+ * of its own.
  * @throws CommandError when a photograph was refused; the others are checked nevertheless
  */
 export async function demonstrate({ config, report }: LoadedConfig, options: DemoOptions): Promise<void> {
   const folder = options.keep ? undefined : await temporaryFolder()
-  const embedded = {
-    ...config,
-    DATA_DIR: folder ?? config.DATA_DIR,
-    DATABASE_URL: undefined,
-    EVENTSTORE_URL: undefined,
-    ROLES: undefined,
-    HOST: '127.0.0.1',
-    PORT: 0,
-  }
   let app: App | undefined
   try {
-    app = await startApp({ config: embedded, report }, { log: options.log })
+    app = await startApp({ config: demoConfig(config, folder), report }, { log: options.log })
     await checkAll(app, options)
   } finally {
     await app?.stop()
