@@ -4,9 +4,9 @@ import type { Command } from 'commander'
 import { AccountError, type MadeLink, makeActivationLink, resetAuthenticator, unlock } from '../accounts/links.ts'
 import type { System } from '../app/system.ts'
 import { loadConfig } from '../config.ts'
-import { readRuntime } from '../data-dir.ts'
 import { createMail, MailFailed } from '../mail/mail.ts'
 import { transaction } from '../postgres/pool.ts'
+import { runningHere } from './installation.ts'
 import { CommandError, customerIdArgument, print, printJson } from './output.ts'
 import { withSystem } from './system.ts'
 
@@ -65,7 +65,7 @@ async function send(
   make: (db: Transaction, publicUrl: string) => Promise<MadeLink>,
 ): Promise<string> {
   const { config } = loadConfig()
-  const runtime = await readRuntime(config.DATA_DIR)
+  const runtime = await runningHere(config)
   const publicUrl = (config.PUBLIC_URL ?? runtime?.httpUrl ?? `http://localhost:${config.PORT}`).replace(/\/+$/, '')
   const { email, url, letter } = await transaction(pool, (client) => make(client, publicUrl)).catch(asCommandError)
   const say = (line: string) => process.stderr.write(`${line}\n`)

@@ -10,6 +10,7 @@ import { startEmbeddedPostgres } from '../postgres/embedded.ts'
 import { findHome } from '../postgres/home.ts'
 import { ensureDatabase } from '../postgres/migrate.ts'
 import { connect } from '../postgres/pool.ts'
+import { refuseNoInstallation } from './installation.ts'
 import { CommandError, print, printJson } from './output.ts'
 
 export function addBackupCommands(program: Command): void {
@@ -31,6 +32,7 @@ export function addBackupCommands(program: Command): void {
 async function takeBackup(into: string, json: true | undefined): Promise<void> {
   const { config } = loadConfig()
   const { DATA_DIR: dataDir } = embeddedOnly(config)
+  refuseNoInstallation(config)
   const { url, stop } = await runningPostgres(dataDir)
   try {
     const logPool = connect(await ensureDatabase(url, 'eventstore'), { max: 1, applicationName: 'liveness backup' })

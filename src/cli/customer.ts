@@ -26,19 +26,22 @@ export function addCustomerCommands(program: Command): void {
     .option('--email <address>', 'the account that gets the keys when it is activated; none are shown here', email)
     .option('--json', 'one JSON object')
     .action((options: CreateOptions & { json?: true }) =>
-      withSystem(async (system) => {
-        const created = await createCustomer(system, options)
-        const link = options.email === undefined ? undefined : await sendActivation(system, created.customer_id)
-        if (options.json) return printJson({ ...created, ...(link === undefined ? {} : { activation_link: link }) })
-        print(`Customer ${created.customer_id}, plan ${created.plan}, ${created.monthly_limit} calls a month.`)
-        if (created.keys === null) {
-          print(`Activation link  ${link}`)
-          return print(`${options.email} opens it to choose a password and get the API keys. It works for 7 days.`)
-        }
-        print(`Primary key    ${created.keys.primary}`)
-        print(`Secondary key  ${created.keys.secondary}`)
-        print('The keys are shown this once and kept nowhere.')
-      }),
+      withSystem(
+        async (system) => {
+          const created = await createCustomer(system, options)
+          const link = options.email === undefined ? undefined : await sendActivation(system, created.customer_id)
+          if (options.json) return printJson({ ...created, ...(link === undefined ? {} : { activation_link: link }) })
+          print(`Customer ${created.customer_id}, plan ${created.plan}, ${created.monthly_limit} calls a month.`)
+          if (created.keys === null) {
+            print(`Activation link  ${link}`)
+            return print(`${options.email} opens it to choose a password and get the API keys. It works for 7 days.`)
+          }
+          print(`Primary key    ${created.keys.primary}`)
+          print(`Secondary key  ${created.keys.secondary}`)
+          print('The keys are shown this once and kept nowhere.')
+        },
+        { mayBegin: true },
+      ),
     )
 
   customer
