@@ -1,7 +1,7 @@
 /** What an auditor runs: from the log to the bill, and from a file to the proof that nobody changed either. */
 import { createPublicKey } from 'node:crypto'
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { System } from '../app/system.ts'
 import { keepAnchor, newestAnchor, readAnchor } from '../audit/anchor-files.ts'
 import { chunksOfFile } from '../audit/bounded-file.ts'
@@ -30,7 +30,7 @@ export function addAuditCommands(program: Command): void {
     .requiredOption('--customer <id>', "the customer's id", customerIdArgument)
     .requiredOption('--month <YYYY-MM>', 'the month', month)
     .option('--json', 'one JSON object: the statement, and what is wrong')
-    .option('--csv', 'one line per event, each with its revision, id and amount')
+    .addOption(new Option('--csv', 'one line per event, each with its revision, id and amount').conflicts('json'))
     .action((options: ReplayOptions) => withSystem(({ store }) => replay(store, options)))
 
   audit

@@ -6,6 +6,7 @@ import { addAccountCommands, sendActivation } from './account.ts'
 import { type CreateOptions, createCustomer } from './create-customer.ts'
 import { operate } from './operate.ts'
 import { argument, customerIdArgument, onOffArgument, print, printJson, printTable } from './output.ts'
+import { aboutPlan } from './set-plan.ts'
 import { withSystem } from './system.ts'
 import { customerView, onOff, showCustomer } from './views.ts'
 
@@ -68,7 +69,9 @@ export function addCustomerCommands(program: Command): void {
 
   customer
     .command('set-plan')
-    .description('change the plan: an upgrade at once, a downgrade when the paid time is over')
+    .description(
+      'change the plan: an upgrade at once, a downgrade when the paid time is over; the present plan cancels a scheduled one',
+    )
     .argument('<customer-id>', '', customerIdArgument)
     .addOption(planOption())
     .addOption(limitOption())
@@ -77,7 +80,10 @@ export function addCustomerCommands(program: Command): void {
     .action((id: string, options: { plan: PlanName; limit?: number; reason: string; json?: true }) =>
       withSystem(async (system) => {
         const { plan, limit: monthlyLimit, reason } = options
-        await operate(system, id, { type: 'SetPlan', plan, monthlyLimit, origin: 'operator', reason })
+        const set = await operate(system, id, { type: 'SetPlan', plan, monthlyLimit, origin: 'operator', reason })
+        const { cancelled, warning } = aboutPlan(set)
+        if (warning !== null) process.stderr.write(`${warning}\n`)
+        if (cancelled !== null && options.json === undefined) print(cancelled)
         await showCustomer(system, id, options.json)
       }),
     )

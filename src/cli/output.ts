@@ -37,7 +37,11 @@ export function argument<T>(schema: z.ZodType<T>, expects: string): (value: stri
   }
 }
 
-export const customerIdArgument = argument(z.uuid(), "a customer's id, as `liveness customer list` shows it")
+/** In the letters of the stream's name: Postgres finds one in capitals, the event store does not. */
+export const customerIdArgument = argument(
+  z.uuid().toLowerCase(),
+  "a customer's id, as `liveness customer list` shows it",
+)
 export const onOffArgument = argument(
   z.enum(['on', 'off']).transform((value) => value === 'on'),
   'on or off',

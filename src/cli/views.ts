@@ -78,13 +78,18 @@ export async function showCustomer(system: System, customerId: string, json = fa
   print()
   printTable(
     ['SLOT', 'KEY', 'ISSUED', 'STATE'],
-    keys.map(({ slot, prefix, issued_at, expires_at, revoked_why }) => [
-      slot,
-      prefix,
-      issued_at,
-      revoked_why?.replace('_', ' ') ?? (expires_at === null ? 'valid' : `valid until ${expires_at}`),
-    ]),
+    keys.map((key) => [key.slot, key.prefix, key.issued_at, keyState(key, now)]),
   )
+}
+
+/** @param now ISO 8601 UTC; a key is refused from the instant of its expiry on */
+export function keyState(
+  { revoked_why, expires_at }: Pick<ReturnType<typeof keyView>, 'revoked_why' | 'expires_at'>,
+  now: string,
+): string {
+  if (revoked_why !== null) return revoked_why.replace('_', ' ')
+  if (expires_at === null) return 'valid'
+  return `${expires_at <= now ? 'expired' : 'valid until'} ${expires_at}`
 }
 
 export function usageSentence(usage: ReturnType<typeof usageView>): string {

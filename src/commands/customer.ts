@@ -149,14 +149,9 @@ function decideInMonth(state: CustomerState, command: InMonth, at: string): Deci
       return state.hardCap ? [{ type: 'HardCapDisabled', data: base }] : []
     case 'SetPlan':
       return setPlan(state, command, at)
-    case 'CancelScheduledPlanChange': {
+    case 'CancelScheduledPlanChange':
       if (state.scheduled === undefined) return refuse('nothing_scheduled', 'No plan change is scheduled.')
-      if (state.scheduled.origin === 'marketplace') {
-        return refuse('scheduled_by_marketplace', 'This change was made in AWS Marketplace and is cancelled there.')
-      }
-      const { plan, effectiveMonth } = state.scheduled
-      return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }]
-    }
+      return state.scheduled.origin === 'marketplace' ? scheduledThere : [cancelled(base, state.scheduled)]
     case 'ChangeLicence': {
       const { licence, reason } = command
       if (isDeepStrictEqual(state.licence, licence)) return []
@@ -209,6 +204,10 @@ const needsActive: ReadonlySet<CustomerCommand['type']> = new Set([
   'SetPlan',
   'CancelScheduledPlanChange',
 ])
+const scheduledThere = refuse(
+  'scheduled_by_marketplace',
+  'The scheduled change was made in AWS Marketplace and is cancelled there.',
+)
 const invalidKey = refuse('invalid_api_key', 'The API key is not valid.')
 
 function register(state: CustomerState, command: Of<'RegisterCustomer'>, at: string): Decision {
@@ -282,19 +281,19 @@ function regenerateKey(state: CustomerState, command: Of<'RegenerateApiKey'>, at
 }
 
 /**
- * An upgrade (a larger plan, or more credits on the same plan) takes effect at once and clears a scheduled change; a
- * downgrade waits for the first UTC month that begins at or after the contract's renewal, or for the next month where
- * no contract date is known (docs/design.md, "Two clocks").
+ * An upgrade (a larger plan, or more credits on the same plan) takes effect at once and clears a scheduled change; the
+ * present terms clear one of the same origin; a downgrade waits for the first UTC month that begins at or after the
+ * contract's renewal, or for the next month where no contract date is known (docs/design.md, "Two clocks").
  */
 function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Decision {
   const before = state.terms
   const after = termsOf(command.plan, command.monthlyLimit)
   const base = { customerId: state.customerId, occurredAt: at }
   if (after.plan === before.plan && after.monthlyLimit === before.monthlyLimit) {
-    // A downgrade in AWS Marketplace that was taken back there before it took effect.
-    if (command.origin !== 'marketplace' || state.scheduled?.origin !== 'marketplace') return []
-    const { plan, effectiveMonth } = state.scheduled
-    return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }]
+    // A downgrade is taken back before it takes effect, each where it was made: AWS confirms its plan again and again.
+    if (state.scheduled === undefined) return []
+    if (state.scheduled.origin === command.origin) return [cancelled(base, state.scheduled)]
+    return command.origin === 'marketplace' ? [] : scheduledThere
   }
   const samePlan = after.plan === before.plan
   if (samePlan ? after.monthlyLimit < before.monthlyLimit : !isUpgrade(before.plan, after.plan)) {
@@ -308,7 +307,12 @@ function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Deci
   // On the free plan the cap was ON whatever the customer had set before, so it stays ON (docs/decisions/0005-ledger.md).
   const keepsCap = before.plan === 'free' && !samePlan && !state.hardCap
   const changed: CustomerEvent[] = keepsCap ? [{ type: 'HardCapEnabled', data: base }, change] : [change]
-  if (state.scheduled === undefined) return changed
-  const { plan, effectiveMonth } = state.scheduled
-  return [{ type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }, ...changed]
+  return state.scheduled === undefined ? changed : [cancelled(base, state.scheduled), ...changed]
+}
+
+function cancelled(
+  base: { readonly customerId: string; readonly occurredAt: string },
+  { plan, effectiveMonth }: NonNullable<CustomerState['scheduled']>,
+): CustomerEvent {
+  return { type: 'ScheduledPlanChangeCancelled', data: { ...base, plan, effectiveMonth } }
 }

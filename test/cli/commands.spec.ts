@@ -6,12 +6,17 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { packageRoot } from '../../src/built.ts'
+import { addCustomerCommands } from '../../src/cli/customer.ts'
 import { reachableFolder } from '../support/folder.ts'
+import { commandsHere } from '../support/here.ts'
 import { check, createCustomer, eventsOf, face, liveness, startProduct } from '../support/product.ts'
 
 const folder = reachableFolder('liveness-cli-')
 const env = { DATA_DIR: join(folder, 'data') }
 const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
+
+/** Without a process of its own. */
+const here = commandsHere(addCustomerCommands)
 
 /** How a command that must fail ended. */
 async function failure(environment: Record<string, string>, ...args: string[]) {
@@ -175,6 +180,18 @@ describe('beside a running start', () => {
     const renewed = JSON.parse(await liveness(env, 'key', 'regenerate', customer_id, 'primary', '--json'))
     expect((await check(app.url, keys.primary, face)).status).toBe(401)
     expect((await check(app.url, renewed.key, face)).status).toBe(200)
+  })
+
+  test('the present plan takes back a scheduled downgrade and says so; an id in capitals is the same', async () => {
+    const { customer_id: id } = await createCustomer(env, '--plan', 'standard')
+    const plan = async (name: string, ...more: string[]) => {
+      const { printed, failure } = await here(env, 'customer', 'set-plan', id.toUpperCase(), '--plan', name, ...more)
+      expect(failure).toBe('')
+      return printed
+    }
+    expect(JSON.parse(await plan('free', '--json'))).toMatchObject({ scheduled_change: { plan: 'free' } })
+    expect(await plan('standard')).toMatch(/^The change to free that was scheduled for \d{4}-\d\d is cancelled\.$/m)
+    expect(JSON.parse(await plan('standard', '--json'))).toMatchObject({ customer_id: id, scheduled_change: null })
   })
 
   test('a second start on the same data directory refuses with a sentence', async () => {

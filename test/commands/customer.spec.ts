@@ -240,6 +240,18 @@ describe('plans', () => {
       .records({ type: 'ScheduledPlanChangeCancelled', data: { plan: 'starter' } })
     given(scheduled('operator')).when(back, later).records()
   })
+  test('an operator who sets the present plan takes back their own downgrade, and is refused on the marketplace’s', () => {
+    const scheduled = (origin: 'operator' | 'marketplace') =>
+      history([may, registration()], [may, { type: 'SetPlan', plan: 'starter', origin, reason: 'asked' }])
+    const stay = { type: 'SetPlan', plan: 'standard', origin: 'operator', reason: 'asked' } as const
+    given(scheduled('operator'))
+      .when(stay, later)
+      .records({ type: 'ScheduledPlanChangeCancelled', data: { plan: 'starter', effectiveMonth: '2026-06' } })
+    given(scheduled('marketplace')).when(stay, later).refused('scheduled_by_marketplace')
+    given(history([may, registration()]))
+      .when(stay, later)
+      .records()
+  })
 })
 
 describe('the hard cap', () => {
