@@ -21,7 +21,10 @@ export function addEvaluateCommand(program: Command): void {
     .description("error rates of a model set on labelled pictures of yours, through the product's own code")
     .argument('<folder>', 'pictures as live/SOURCE/NAME and spoof/SOURCE/[ATTACK/]NAME; docs/evaluation.md')
     .option('--set <name>', 'a set of models/manifest.json; default: MODEL_SET, else the best one here')
-    .option('--annotations <file>', 'JSON with attack and frame of pictures; default: annotations.json in the folder')
+    .option(
+      '--annotations <file>',
+      'JSON with attack and frame of pictures; default: annotations.json or boxes.json in the folder',
+    )
     .option('--into <folder>', 'where evaluation.json, det.svg and histogram.svg go', 'evaluation')
     .option('--json', 'the report as one JSON object instead of tables')
     .action(evaluate)
