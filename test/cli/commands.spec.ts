@@ -183,7 +183,9 @@ describe('beside a running start', () => {
   })
 
   test('the present plan takes back a scheduled downgrade and says so; an id in capitals is the same', async () => {
-    const { customer_id: id } = await createCustomer(env, '--plan', 'standard')
+    const { customer_id: id } = JSON.parse(
+      (await here(env, 'customer', 'create', '--plan', 'standard', '--json')).printed,
+    )
     const plan = async (name: string, ...more: string[]) => {
       const { printed, failure } = await here(env, 'customer', 'set-plan', id.toUpperCase(), '--plan', name, ...more)
       expect(failure).toBe('')

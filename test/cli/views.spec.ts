@@ -42,7 +42,7 @@ test('set-plan says what it cancelled, and that AWS Marketplace takes back what 
 
 test('audit replay prints JSON or CSV, and refuses to print both', async () => {
   const args = ['replay', '--customer', customerId, '--month', '2026-05', '--json', '--csv']
-  const { printed, failure } = await commandsHere(addAuditCommands)({}, 'audit', ...args)
+  const { printed, failure } = await commandsHere(addAuditCommands)({ DATA_DIR: '/dev/null/none' }, 'audit', ...args)
   expect(failure).toContain("option '--csv' cannot be used with option '--json'")
   expect(printed).toBe('')
 })
