@@ -1,6 +1,7 @@
 /**
  * The one runner of all projections. Leader by advisory lock, fenced by the checkpoint's compare-and-set; reconnects
- * for ever; stops only when it is told to, or when the log is not the one it folded.
+ * for ever; stops only when it is told to, or when the log is not the one it folded. Where a newer program made the read
+ * models it gives the lock away, and asks for it again later.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
@@ -56,6 +57,8 @@ const runnerLock = 'liveness:projections'
 
 const firstPauseMs = 100
 const maxPauseMs = 10_000
+/** How long the lock is left to a newer program, which asks for it each half second. */
+const standAsideMs = 10_000
 
 /** Starts in the background. Versions raised since the live generation was made are rebuilt first, beside it. */
 export function startProjections(options: RunnerOptions): Runner {
@@ -81,7 +84,9 @@ export function startProjections(options: RunnerOptions): Runner {
         await rebuild({ pool, url, store, signal, projections, prefixes })
         return
       case 'newer':
-        throw new NewerGeneration('the live read models were made by a newer program: this one leaves them alone')
+        throw new NewerGeneration(
+          'the live read models were made by a newer program: this one leaves them alone until `liveness projections rebuild` goes back to its own',
+        )
     }
     uncommitted.length = 0
     position = live.checkpoint?.position ?? null
@@ -94,7 +99,8 @@ export function startProjections(options: RunnerOptions): Runner {
     }
   }
 
-  async function lead(signal: AbortSignal): Promise<void> {
+  /** @param resign gives the lock away, which holdAdvisoryLock would else ask for again at once */
+  async function lead(signal: AbortSignal, resign: () => void): Promise<void> {
     leading = true
     while (!signal.aborted) {
       try {
@@ -111,6 +117,10 @@ export function startProjections(options: RunnerOptions): Runner {
         failures += 1
         // Another generation went live, or another runner took over: not a failure, look again.
         if (!(error instanceof CheckpointMoved)) onTrouble?.(error, failures)
+        if (error instanceof NewerGeneration) {
+          resign()
+          break
+        }
       }
       const ceiling = Math.min(firstPauseMs * 2 ** (failures - 1), maxPauseMs)
       await pause(ceiling * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
@@ -120,7 +130,18 @@ export function startProjections(options: RunnerOptions): Runner {
   }
 
   async function run(): Promise<Error | null> {
-    await holdAdvisoryLock(url, runnerLock, stopping.signal, lead, (error) => onTrouble?.(asError(error), failures))
+    const { signal } = stopping
+    while (!signal.aborted) {
+      const resigned = new AbortController()
+      await holdAdvisoryLock(
+        url,
+        runnerLock,
+        AbortSignal.any([signal, resigned.signal]),
+        (held) => lead(held, () => resigned.abort()),
+        (error) => onTrouble?.(asError(error), failures),
+      )
+      await pause(standAsideMs, undefined, { signal }).catch(() => {})
+    }
     return fatal
   }
 

@@ -316,6 +316,14 @@ describe('a rebuild', () => {
     await until(() => troubles.length > 0)
     expect(troubles[0]).toBeInstanceOf(NewerGeneration)
     expect((await liveGeneration(pool)).generation).toBe(2)
-    await older.stop()
+
+    // It says so, leads no more, and the newer program finds the lock free.
+    await until(() => !older.lag().leading)
+    const newerAgain = start({ projections: [...raised, added] })
+    await until(() => newerAgain.lag().leading)
+    await player.play(detections(10))
+    await until(atHead)
+    expect(older.lag().leading).toBe(false)
+    expect(troubles).toHaveLength(1)
   })
 })
