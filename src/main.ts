@@ -27,7 +27,7 @@ export interface App {
   readonly embedded: boolean
   /** Where the embedded Postgres keeps its files. */
   readonly postgresDir: string | undefined
-  /** Resolves with the reason when the process has nothing left to do: each of its roles has stopped for good. */
+  /** Resolves with the reason for which the process must end: without an API, one of its roles has stopped for good. */
   readonly failed: Promise<Error>
   /**
    * New requests get 503, those in flight finish and are billed; then everything stops in the order in which one

@@ -1,20 +1,29 @@
 /**
  * Roles that have stopped for good. A process with an API goes on serving, and GET /ready says what is missing; another
- * has nothing left to do and ends.
+ * ends, for whoever supervises it.
  */
 import type { Logger } from 'pino'
 import type { Role } from '../config.ts'
 import { roleLog } from '../http/logging.ts'
 
 export interface Failures {
-  /** Resolves with the reason for which the process has nothing left to do. */
+  /** Resolves with the reason for which the process must end. */
   readonly failed: Promise<Error>
   /** Ends the process, whatever its roles. */
   readonly fail: (error: Error) => void
-  /** A role has stopped for good: an alarm. */
-  readonly roleStopped: (role: 'projections' | 'metering', what: string, error: Error) => void
+  /** A role has stopped for good: an alarm of the role's name. */
+  readonly roleStopped: (role: StoppingRole, error: Error) => void
   /** What the last role to stop said; undefined while none has. */
   readonly stopped: () => string | undefined
+}
+
+/** Roles that a log, a topic or tables of another kind than they know bring to an end. */
+export type StoppingRole = Exclude<Role, 'api'>
+
+const whoHas: Readonly<Record<StoppingRole, string>> = {
+  projections: 'The projections have',
+  relay: 'The relay has',
+  metering: 'Metering has',
 }
 
 /** @param log of the process */
@@ -27,8 +36,8 @@ export function createFailures(roles: readonly Role[], log: Logger): Failures {
   return {
     failed,
     fail,
-    roleStopped(role, what, error) {
-      stopped = `${what} stopped for good: ${error.message}`
+    roleStopped(role, error) {
+      stopped = `${whoHas[role]} stopped for good: ${error.message}`
       roleLog(log, role).fatal({ err: error, alarm: role }, stopped)
       if (!roles.includes('api')) fail(error)
     },

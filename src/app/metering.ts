@@ -24,8 +24,6 @@ export interface MeteringRoles {
   readonly relay: Relay | undefined
   readonly feed: MeteringFeed | undefined
   readonly metering: Metering | undefined
-  /** Resolves with the error that ended the relay or the feed for good; never after `stop`. */
-  readonly failed: Promise<Error>
   stop(): Promise<void>
 }
 
@@ -71,11 +69,13 @@ export interface MeteringParts {
   readonly marketplace: MarketplaceDeps
   /** Of the process; each role's lines say the role. */
   readonly log: Logger
+  /** The relay or metering's feed has ended for good; not called because of `stop`. */
+  readonly onStopped: (role: 'relay' | 'metering', error: Error) => void
 }
 
 /** Starts what the roles name, in the background. */
 export async function startMeteringRoles(parts: MeteringParts): Promise<MeteringRoles> {
-  const { config, roles, system, marketplace } = parts
+  const { config, roles, system, marketplace, onStopped } = parts
   const [log, relayLog] = [roleLog(parts.log, 'metering'), roleLog(parts.log, 'relay')]
   const { pool, databaseUrl: url, store, clock, databaseClock } = system
   const kafka = kafkaSettings(config)
@@ -86,7 +86,6 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
   const onTrouble = (of: Logger, part: string) => (error: Error, failures: number) =>
     of.warn({ err: error, failures }, `${part} is held up`)
   const undo: (() => Promise<void>)[] = []
-  const ends: Promise<Error | null>[] = []
 
   let feed: MeteringFeed | undefined
   let metering: Metering | undefined
@@ -110,7 +109,7 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
         ? startDirectFeed({ ...feeding, url, store, clock, databaseClock })
         : (await kafkaParts()).startKafkaFeed({ ...feeding, kafka })
     undo.push(feed.stop)
-    ends.push(feed.ended)
+    feed.ended.then((error) => error !== null && onStopped('metering', error))
     const batchMeterUsage = awsBatchMeterUsage()
     const doubts = postgresDoubts(pool)
     metering = startMetering({ pool, url, tables, store, rules, batchMeterUsage, doubts, now: clock.now, ...alarms })
@@ -137,16 +136,13 @@ export async function startMeteringRoles(parts: MeteringParts): Promise<Metering
     const telling = { onAlarm, onRelayed, onTrouble: onTrouble(relayLog, 'the relay') }
     relay = startRelay({ pool, url, store, topic, clock, databaseClock, ...telling })
     undo.push(relay.stop)
-    ends.push(relay.ended)
+    relay.ended.then((error) => error !== null && onStopped('relay', error))
   }
 
   return {
     relay,
     feed,
     metering,
-    failed: new Promise((resolve) => {
-      for (const end of ends) end.then((error) => error !== null && resolve(error))
-    }),
     async stop() {
       // All of them at once: each waits for its own work only.
       await Promise.all(undo.map((end) => end()))

@@ -26,7 +26,7 @@ export async function startWorkers(start: Start, { system, mail, auditSigningKey
         pool: system.pool,
         url: system.databaseUrl,
         store: system.store,
-        onAlarm: (error) => failures.roleStopped('projections', 'The projections have', error),
+        onAlarm: (error) => failures.roleStopped('projections', error),
         onTrouble: (error, count) =>
           logOf('projections').warn({ err: error, failures: count }, 'the projections are held up'),
       })
@@ -41,8 +41,8 @@ export async function startWorkers(start: Start, { system, mail, auditSigningKey
     undo.add('anchors', () => anchors.stop())
   }
   const marketplace = openMarketplace(system, roleLog(start.log, roles))
-  const metering = await startMeteringRoles({ config, roles, system, marketplace, log: start.log })
+  const onStopped = failures.roleStopped
+  const metering = await startMeteringRoles({ config, roles, system, marketplace, log: start.log, onStopped })
   undo.add('metering', () => metering.stop())
-  metering.failed.then((error) => failures.roleStopped('metering', 'Metering has', error))
   return { runner, metering, marketplace }
 }

@@ -25,7 +25,7 @@ export interface RelayOptions {
   readonly clock: Pick<Clock, 'now'>
   /** Postgres's clock: a tick's time is the earlier of the two. */
   readonly databaseClock: () => Promise<Date>
-  /** Somebody must look: the topic was lost (it is being refilled), or the role has stopped for good (`ended` says). */
+  /** Somebody must look: the topic was lost. It is being refilled; what stops the relay for good, `ended` says. */
   readonly onAlarm: (error: Error) => void
   /** A failure that is retried. */
   readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
@@ -162,9 +162,6 @@ export function startRelay(options: RelayOptions): Relay {
   }
 
   const ended = run().catch(asError)
-  ended.then((error) => {
-    if (error !== null) onAlarm(error)
-  })
 
   return {
     lag() {

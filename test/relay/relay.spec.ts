@@ -237,7 +237,6 @@ test.runIf(kafka)('the topic is made as it must be, and refused when it is not',
   expect(error?.message).toContain('3 partitions instead of 12')
   expect(error?.message).toContain('message.timestamp.type is CreateTime instead of LogAppendTime')
   expect(error?.message).toMatch(/retention\.ms is \d+ instead of -1/)
-  expect(alarms).toEqual([error])
 })
 
 test.runIf(kafka)('another store, or an older copy, stops the role', async () => {
@@ -247,5 +246,5 @@ test.runIf(kafka)('another store, or an older copy, stops the role', async () =>
   await stopAll()
   const relay = start({ store: createMemoryStore() })
   expect(await relay.ended).toBeInstanceOf(LogMismatch)
-  expect(alarms).toEqual([expect.any(LogMismatch)])
+  expect(alarms).toEqual([])
 })

@@ -1,4 +1,7 @@
-/** A real Kafka behind TLS and a sign-in: the relay's topic through it, and what the start says of wrong settings. */
+/**
+ * A real Kafka behind TLS and a sign-in: the relay's topic through it, what the start says of wrong settings, and what a
+ * process says whose topic is not as it must be.
+ */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,14 +9,17 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { createKafkaHealth } from '../../src/app/health.ts'
 import { refuseWrongAddresses } from '../../src/app/refusals.ts'
 import { ConfigError, loadConfig } from '../../src/config.ts'
+import { alarmsOf, createLogger } from '../../src/http/logging.ts'
+import { startApp } from '../../src/main.ts'
 import { type KafkaSettings, kafkaSettings } from '../../src/relay/kafka-settings.ts'
-import { kafkaTopic } from '../../src/relay/topic.ts'
+import { billingTopic, kafkaClient, kafkaTopic, TopicMisconfigured } from '../../src/relay/topic.ts'
 import { freePorts } from '../kafka/broker.ts'
 import { itemsOf, writeLog } from '../metering/feeding.ts'
 import { makeCertificates } from '../support/certificates.ts'
 import { reachableFolder } from '../support/folder.ts'
 import { type Kafka, kafkaForTests } from '../support/kafka.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
+import { startTestStack } from '../support/stack.ts'
 import { readTopic } from './support.ts'
 
 const there = spawnSync('openssl', ['version']).status === 0
@@ -100,6 +106,29 @@ test.runIf(kafka)(
       .poll(healthOf({ ...right, KAFKA_SASL_PASSWORD: 'hunter2' }), { timeout: 20_000 })
       .toBe('Kafka: the server refuses the user name or the password')
   },
+)
+
+test.runIf(kafka)(
+  'a topic that is not as it must be ends a process that relays: an alarm of that name, and no other',
+  async () => {
+    const admin = kafkaClient(kafkaSettings(loadConfig(right, '/nowhere').config) as KafkaSettings, 'tests').admin()
+    await admin.connect()
+    await admin.createTopics({ topics: [{ topic: billingTopic, numPartitions: 3 }] })
+    await admin.disconnect()
+    const stack = await startTestStack()
+    const log = createLogger('fatal', { write: () => {} })
+    const app = await startApp(loadConfig({ ...stack.env, ...right, ROLES: 'relay' }, '/nowhere'), { log })
+    try {
+      expect(await app.failed).toBeInstanceOf(TopicMisconfigured)
+      expect([...alarmsOf(log)]).toEqual([['relay', 1]])
+      const { reasons } = (await (await fetch(`${app.operationsUrl}/ready`)).json()) as { reasons: string[] }
+      expect(reasons.join()).toMatch(/^The relay has stopped for good: .*3 partitions instead of 12/)
+    } finally {
+      await app.stop()
+      await stack.stop()
+    }
+  },
+  60_000,
 )
 
 async function startSecured(): Promise<Kafka | null> {
