@@ -103,7 +103,8 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
       toldLost.add(record.recordId)
       alarms.onAlarm(
         'metering_unknown',
-        `Nobody here knows whether AWS took ${record.recordId}: compare with CloudTrail, then write it off or leave it`,
+        `Nobody here knows whether AWS took ${record.recordId}: hold it against CloudTrail (\`liveness audit reconcile\`); ` +
+          'what AWS took, `liveness metering accept`, what it surely did not take, `liveness metering write-off`',
         { recordId: record.recordId, customerId: record.customerId, quantity: record.sealed?.quantity },
       )
     }
