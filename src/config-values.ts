@@ -13,11 +13,14 @@ export const secretKey = text
   .transform((value) => Buffer.from(value, 'base64'))
   .refine((bytes) => bytes.length === 32)
 
-/** SPKI PEMs, one behind the other. */
+/** What stands between the lines BEGIN and END of a PEM: Base64 with its line breaks, or without. */
+const derOf = (pemBody: string): Buffer => Buffer.from(pemBody, 'base64')
+
+/** SPKI PEMs, one behind the other, their line breaks kept or not: a line of `.env` has none. */
 export const publicKeys = text.transform((value, context) => {
   try {
-    const pems = value.match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g) ?? []
-    const keys = pems.map((pem) => createPublicKey(pem))
+    const pems = value.matchAll(/-----BEGIN PUBLIC KEY-----([^-]+)-----END PUBLIC KEY-----/g)
+    const keys = [...pems].map(([, body = '']) => createPublicKey({ key: derOf(body), format: 'der', type: 'spki' }))
     if (keys.length > 0 && keys.every(({ asymmetricKeyType: type }) => type === 'ed25519')) return keys
   } catch {
     // As below.
@@ -29,8 +32,7 @@ export const publicKeys = text.transform((value, context) => {
 /** A PKCS #8 PEM, its line breaks kept or not: an environment variable often loses them. */
 export const signingKey = text.transform((value, context) => {
   try {
-    const der = Buffer.from(value.replace(/-----[A-Z ]+-----/g, ''), 'base64')
-    const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+    const key = createPrivateKey({ key: derOf(value.replace(/-----[A-Z ]+-----/g, '')), format: 'der', type: 'pkcs8' })
     if (key.asymmetricKeyType === 'ed25519') return key
   } catch {
     // Said below in our own words: OpenSSL's would not name the setting.

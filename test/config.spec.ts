@@ -149,6 +149,9 @@ test('public keys of before are several PEMs, one behind the other', () => {
   const keys = [pem(), pem()]
   const { config } = loadConfig({ AUDIT_OLDER_PUBLIC_KEYS: keys.join('') }, '/nowhere')
   expect(config.AUDIT_OLDER_PUBLIC_KEYS?.map((key) => key.export({ type: 'spki', format: 'pem' }))).toEqual(keys)
+  const oneLine = file('env2', `AUDIT_OLDER_PUBLIC_KEYS=${keys.join('').replaceAll('\n', '')}\n`)
+  const ofDotenv = loadConfig({}, oneLine).config.AUDIT_OLDER_PUBLIC_KEYS
+  expect(ofDotenv?.map((key) => key.export({ type: 'spki', format: 'pem' }))).toEqual(keys)
   const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ type: 'spki', format: 'pem' })
   for (const wrong of ['x', ec.toString(), `${keys[0]}${ec}`]) {
     expect(() => loadConfig({ AUDIT_OLDER_PUBLIC_KEYS: wrong }, '/nowhere')).toThrow(/^AUDIT_OLDER_PUBLIC_KEYS must be/)
