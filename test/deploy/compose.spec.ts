@@ -264,12 +264,19 @@ describe('the override files of docs/deployment.md', () => {
     expect(Object.keys(changed).toSorted()).toEqual([...ours.map(([name]) => name), ...unused].toSorted())
     const waiting = services.filter(([, { depends_on = {} }]) => unused.some((server) => server in depends_on))
     expect(waiting.map(([name]) => name).toSorted()).toEqual(ours.map(([name]) => name).toSorted())
+    const authority = join(folder, 'ca.crt')
+    writeFileSync(authority, '-----BEGIN CERTIFICATE-----')
+    const given: Record<string, string> = {
+      EVENTSTORE_URL: 'esdb://store?tls=true',
+      KAFKA_BROKERS: 'kafka:9093',
+      KAFKA_TLS: 'on',
+      KAFKA_TLS_CA_FILE: authority,
+    }
     for (const [name, service] of waiting) {
       expect(text, name).toContain(`  ${name}: { environment: *elsewhere, depends_on: !reset {} }`)
-      const given = { EVENTSTORE_URL: 'esdb://store?tls=true', KAFKA_BROKERS: 'kafka:9093', KAFKA_TLS: 'on' }
-      const environment = Object.keys(changed[name].environment).map((key) => [key, given[key as 'KAFKA_TLS'] ?? ''])
+      const environment = Object.keys(changed[name].environment).map((key) => [key, given[key] ?? ''])
       const { config } = loadConfig({ ...environmentOf(service), ...Object.fromEntries(environment) }, '/nowhere')
-      expect(kafkaSettings(config)).toEqual({ brokers: ['kafka:9093'], ssl: true })
+      expect(kafkaSettings(config)).toEqual({ brokers: ['kafka:9093'], ssl: { ca: '-----BEGIN CERTIFICATE-----' } })
       expect(chooseRoles(config)).toHaveLength(1)
     }
   })
