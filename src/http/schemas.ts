@@ -167,7 +167,7 @@ const errorDocs: Readonly<Record<ErrorCode, readonly [meaning: string, message: 
   forbidden: ['The credentials could not be verified.', 'You are not allowed to do this.'],
   not_found: ['No such thing here.', 'There is nothing at this address.'],
   quota_exceeded: [
-    'The credits of the month are used up, and calls stop there (free plan, or hard cap ON).',
+    'The credits of the month are used up, and calls stop there (free plan, hard cap ON, or an ended subscription).',
     'The monthly limit of 5000 calls is reached.',
   ],
   rate_limited: ['Faster than fair use allows; see Retry-After.', 'Too many requests a second with this API key.'],
@@ -186,7 +186,7 @@ const errorMetadata = z.object({
   status: z.literal('error'),
 })
 
-/** Any error answer. */
+/** Any error answer. Those of a route are the same with the codes it can give. */
 export const errorAnswer = z.object({
   metadata: errorMetadata,
   error: z.object({ code: z.enum(Object.keys(errorStatus) as [ErrorCode, ...ErrorCode[]]), message: z.string() }),
@@ -199,22 +199,20 @@ export function errorAnswers(...codes: readonly ErrorCode[]): Record<number, z.Z
     [...statuses].map((status) => {
       const same = codes.filter((code) => errorStatus[code] === status)
       const unknownCaller = status === 401 || status === 404
-      const metadata = {
+      const metadataOf = (code: ErrorCode) => ({
         ...exampleStamp,
         customer_id: unknownCaller ? null : exampleCustomer,
-        remaining_calls: unknownCaller ? null : 3_850,
+        remaining_calls: unknownCaller ? null : code === 'quota_exceeded' ? 0 : 3_850,
         over_limit_calls: unknownCaller ? null : 0,
         status: 'error',
-      }
-      const schema = z
-        .object({
-          metadata: errorMetadata,
-          error: z.object({ code: z.enum(same as [ErrorCode, ...ErrorCode[]]), message: z.string() }),
-        })
+      })
+      const { error } = errorAnswer.shape
+      const schema = errorAnswer
+        .extend({ error: error.extend({ code: z.enum(same as [ErrorCode, ...ErrorCode[]]) }) })
         .meta({
           headers: { ...everyHeader, ...(status === 429 || status === 503 ? retryHeader : {}) },
           description: same.map((code) => `\`${code}\`: ${errorDocs[code][0]}`).join('  \n'),
-          examples: same.map((code) => ({ metadata, error: { code, message: errorDocs[code][1] } })),
+          examples: same.map((code) => ({ metadata: metadataOf(code), error: { code, message: errorDocs[code][1] } })),
         })
       return [status, schema]
     }),

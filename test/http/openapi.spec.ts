@@ -32,6 +32,16 @@ test('the check documents its fields, its limit and every error it can give, eac
   )
 })
 
+test('the example of a used-up month has no credit left', async () => {
+  const { document } = await documented()
+  const answers = JSON.stringify(document.paths['/v1/check/liveness'].post.responses[429])
+  const left = [...answers.matchAll(/"remaining_calls":(\d+)[^}]*\},"error":\{"code":"(\w+)"/g)]
+  expect(left.map(([, calls, code]) => [code, Number(calls)])).toEqual([
+    ['quota_exceeded', 0],
+    ['rate_limited', 3_850],
+  ])
+})
+
 test('answers are open to fields that a minor version adds, and what is for operators is not described', async () => {
   const { document } = await documented()
   expect(JSON.stringify(document)).not.toContain('"additionalProperties":false')
