@@ -18,7 +18,7 @@ const BOX_LENGTH = 16
  * MediaPipe's BlazeFace (arXiv 1907.05047), front model and back model.
  *
  * The front model is quick (2 ms on one thread) and sees 128 pixels, the back model (9 ms) 256: it is asked too where
- * the front model found nothing or only something small. Of 3,018 whole frames with a face (docs/evaluation.md) both
+ * the front model found nothing or only something small. Of 3,018 whole frames with a face (docs/models.md) both
  * together miss one; the front model alone adopts another face, or none, in twice as many. A second look at each face
  * enlarged was tried, and moved the rectangles no closer to YuNet's.
  */

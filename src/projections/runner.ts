@@ -1,7 +1,8 @@
 /**
  * The one runner of all projections. Leader by advisory lock, fenced by the checkpoint's compare-and-set; reconnects
- * for ever; stops only when it is told to, or when the log is not the one it folded. Where a newer program made the read
- * models it gives the lock away, and asks for it again later.
+ * for ever; stops only when it is told to, when the log is not the one it folded (LogMismatch), or when the log has an
+ * event that this program cannot read (UnreadableEvent). Where a newer program made the read models it gives the lock
+ * away, and asks for it again later.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
