@@ -1,5 +1,5 @@
 /** The letters about usage: true at the moment they are sent, a few short sentences, and where to read more. */
-import { calls, count, monthEndText, monthText, usd } from '../format.ts'
+import { calls, count, monthEndText, monthText, timeText, usd } from '../format.ts'
 import type { Customer } from '../readmodels/customers.ts'
 import type { Usage } from '../readmodels/usage.ts'
 import type { AlertKind } from './rule.ts'
@@ -64,15 +64,14 @@ function whatNext({ usage, ended, publicUrl }: LetterFacts): string {
   const price = `${usd(overageUnitPrice)} for each further call`
   const plans = `${publicUrl}/console/plan`
   const used = creditCalls >= monthlyLimit
-  if (!hardCap && ended === null) {
+  if (!hardCap && !ended) {
     return used
       ? `Calls keep going, ${price}. To stop them instead, switch the hard cap on: ${plans}`
       : `Past ${limit}, calls keep going, ${price}. To stop there instead, switch the hard cap on: ${plans}`
   }
-  const stops = used
-    ? `Calls are answered with 429 until ${monthEndText(month)}`
-    : `Calls stop at ${limit} and are answered with 429 from there on`
-  if (ended !== null) return `${stops}, because the subscription has ended.`
-  if (plan === 'free') return `${stops}; the free plan never costs anything. Your plan: ${plans}`
-  return `${stops}, because the hard cap is on. To keep going, ${price}, switch it off: ${plans}`
+  const stops = used ? 'Calls are answered with 429' : `Calls stop at ${limit} and are answered with 429 from there on`
+  if (ended) return `${stops}, and from ${timeText(ended.paidUntil)} on with 401, because the subscription has ended.`
+  const until = used ? `${stops} until ${monthEndText(month)}` : stops
+  if (plan === 'free') return `${until}; the free plan never costs anything. Your plan: ${plans}`
+  return `${until}, because the hard cap is on. To keep going, ${price}, switch it off: ${plans}`
 }

@@ -96,7 +96,10 @@ Liveness Detection API
     )
     const ended = { licence: { kind: 'none' }, paidUntil: '2026-06-01T00:00:00.000Z', reason: 'cancelled' } as const
     expect(paragraphs({ ...facts, ended })[1]).toBe(
-      'Calls are answered with 429 until 31 May, 23:59 UTC, because the subscription has ended.',
+      'Calls are answered with 429, and from 1 June 2026, 00:00 UTC on with 401, because the subscription has ended.',
+    )
+    expect(paragraphs({ ended })[1]).toBe(
+      'Calls stop at 5,000 calls and are answered with 429 from there on, and from 1 June 2026, 00:00 UTC on with 401, because the subscription has ended.',
     )
   })
 
