@@ -67,5 +67,21 @@ export const monthEndText = (month: string): string => `${daysIn(month)} ${month
 /** Days of the UTC month that are left, today included. */
 export const daysLeft = (now: string): number => daysIn(now.slice(0, 7)) - Number(now.slice(8, 10)) + 1
 
+/** With a capital, to begin a sentence. */
+export const capitalised = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)
+
 /** `Standard`. */
-export const planText = (plan: PlanName): string => plan.slice(0, 1).toUpperCase() + plan.slice(1)
+export const planText = (plan: PlanName): string => capitalised(plan)
+
+/**
+ * Whether a plan is sold by individual contracts, whose fee the log does not know: it has the list price, where they
+ * begin. Source: api-reference, "Plans and Usage Limits" ("$5,000+").
+ */
+export const isListPrice = (plan: PlanName): boolean => plan === 'enterprise'
+
+/** Stands once wherever such a fee does. */
+export const listPriceNote = 'The fee of the Enterprise plan is the list price; your contract says what applies.'
+
+/** `$750.00 a month`, `from $5,000.00 a month`: the fee of a plan, a decimal string in USD. */
+export const feeText = (plan: PlanName, monthlyFee: string): string =>
+  `${isListPrice(plan) ? 'from ' : ''}${usd(monthlyFee)} a month`

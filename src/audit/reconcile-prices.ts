@@ -9,7 +9,7 @@ import { placeOfMonth } from './month-place.ts'
 export interface MonthPrices {
   /** Dimension → unit prices of its overage calls, decimal strings in USD. One, unless the terms were changed. */
   readonly units: ReadonlyMap<string, ReadonlySet<string>>
-  /** Monthly fees that held in the month. */
+  /** Monthly fees that held in the month, as the log has them: for the Enterprise plan the list price. */
   readonly fees: ReadonlySet<string>
 }
 

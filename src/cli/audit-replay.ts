@@ -3,7 +3,7 @@ import { statementDocument } from '../audit/document.ts'
 import { type Finding, foldWhilePassing, replayMonth } from '../audit/replay.ts'
 import { customerStream } from '../events/catalogue.ts'
 import type { EventStore } from '../eventstore/store.ts'
-import { counted } from '../format.ts'
+import { counted, isListPrice, listPriceNote } from '../format.ts'
 import { eventText } from '../http/console/pages/events.ts'
 import { csvLines } from '../http/console/pages/statement-csv.ts'
 import type { MonthStatement, Place } from '../statements/month.ts'
@@ -57,6 +57,7 @@ function printStatement(statement: MonthStatement): void {
       placeText(held),
     ]),
   )
+  if (terms.some(({ plan }) => isListPrice(plan))) print(listPriceNote)
   print()
   printTable(
     ['PLAN', 'OVERAGE PRICE', 'BY CREDIT', 'OVERAGE', 'VOIDED', 'AMOUNT', 'FIRST', 'LAST'],

@@ -1,5 +1,17 @@
 /** /console/usage/{month}/statement: a month as it stands in the log, made to be printed on one A4 page. */
-import { calls, count, daysIn, dayText, monthText, planText, timeText, usd } from '../../../format.ts'
+import {
+  calls,
+  count,
+  daysIn,
+  dayText,
+  feeText,
+  isListPrice,
+  listPriceNote,
+  monthText,
+  planText,
+  timeText,
+  usd,
+} from '../../../format.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
 import { HowToVerify } from './bundle.tsx'
 import type { LoggedEvent, MonthStatement } from './dependencies.ts'
@@ -8,9 +20,12 @@ import { Scroll, Time } from './pieces.tsx'
 
 /**
  * How many changes fit on the printed page: measured at 180 mm × 269 mm, where a plan and its line of calls take the room
- * of two. The rest is on screen and in the CSV.
+ * of two and the note on a list price that of one. The rest is on screen and in the CSV.
  */
-const printedChanges = ({ lines, terms }: MonthStatement): number => Math.max(2, 11 - lines.length - terms.length)
+const printedChanges = (statement: MonthStatement): number =>
+  Math.max(2, 11 - statement.lines.length - statement.terms.length - (hasListPrice(statement) ? 1 : 0))
+
+const hasListPrice = ({ terms }: MonthStatement): boolean => terms.some(({ plan }) => isListPrice(plan))
 
 export function StatementPage(props: {
   readonly frame: Omit<PageProps, 'title' | 'place'>
@@ -61,7 +76,7 @@ export function StatementPage(props: {
               <dd>
                 {terms.map((held, index) => (
                   <div safe>
-                    {`${index === 0 ? '' : `from ${timeText(held.since)}: `}${planText(held.plan)}, ${usd(held.monthlyFee)} a month, ` +
+                    {`${index === 0 ? '' : `from ${timeText(held.since)}: `}${planText(held.plan)}, ${feeText(held.plan, held.monthlyFee)}, ` +
                       `${calls(held.monthlyLimit)}, overage ${usd(held.overageUnitPrice)} a call`}
                   </div>
                 ))}
@@ -134,6 +149,7 @@ export function StatementPage(props: {
             {sequences === null ? '' : `Calls are numbered ${count(sequences.first)} to ${count(sequences.last)}. `}
             {statement.voidedCalls === 0 ? '' : `${calls(statement.voidedCalls)} taken back and not charged. `}
             Amounts are US dollars of overage. The plan's fee is charged by your contract and is not in the total.
+            {hasListPrice(statement) ? ` ${listPriceNote}` : ''}
           </p>
         </section>
         <Hours hours={hours} />
