@@ -213,9 +213,20 @@ export function counters(state: CustomerState): Counters {
   }
 }
 
+/** Whether no key works at `at`, whichever it is: of a customer deactivated, or past what an ended subscription paid. */
+export function refusesEveryKey(
+  {
+    deactivated,
+    ended,
+  }: { readonly deactivated: boolean; readonly ended?: Pick<Ended, 'paidUntil'> | null | undefined },
+  at: string,
+): boolean {
+  return deactivated || (ended !== null && ended !== undefined && at >= ended.paidUntil)
+}
+
 /** Whether a key may be used at `at`: in a slot, not expired, of a customer who is active. */
 export function keyIsValid(state: CustomerState, keyId: string, at: string): boolean {
-  if (state.deactivated || (state.ended !== undefined && at >= state.ended.paidUntil)) return false
+  if (refusesEveryKey(state, at)) return false
   const key = [state.keys.primary, state.keys.secondary].find((candidate) => candidate?.keyId === keyId)
   return key !== undefined && (key.expiresAt === undefined || key.expiresAt > at)
 }

@@ -8,6 +8,8 @@ import type { Html, PageProps } from '../layout.tsx'
 import type { ConsolePagesDependencies, Customer } from './dependencies.ts'
 
 export function createDesk(deps: ConsolePagesDependencies) {
+  const found = (request: FastifyRequest): Promise<Customer | null> =>
+    deps.reads.customer(signedInOf(request).customerId, deps.clock.now())
   return {
     /** What goes around a page, with the notice of the request before. */
     frame(
@@ -27,11 +29,13 @@ export function createDesk(deps: ConsolePagesDependencies) {
     },
     /** @throws ApiError service_unavailable while the read models have not heard of a new customer */
     async customer(request: FastifyRequest): Promise<Customer> {
-      const found = await deps.reads.customer(signedInOf(request).customerId, deps.clock.now())
-      if (found === null)
+      const customer = await found(request)
+      if (customer === null)
         throw new ApiError('service_unavailable', 'Your account is being set up. Try again in a moment.')
-      return found
+      return customer
     },
+    /** For pages that must be there from the first moment on: null while the read models have not heard. */
+    customerIfKnown: found,
     /** @throws what `change` throws */
     change: (request: FastifyRequest, command: CustomerCommand): Promise<Done> => change(deps, request, command),
   }

@@ -1,6 +1,9 @@
 /** /console/first-call: from the key to a first answer. */
+import { refusesEveryKey } from '../../../commands/state.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
+import type { Customer } from './dependencies.ts'
 import { Block, Time } from './pieces.tsx'
+import { Refused } from './standing.tsx'
 
 /** Stands where the key goes, in the form in which the public reference shows it. */
 const placeholder = 'lc_abc12xxxxxxxxxxxxxxxxxxxxxxxx'
@@ -99,12 +102,17 @@ const reload = { seconds: 10, url: '/console/first-call?refresh' }
 export function FirstCallPage(props: {
   readonly frame: Omit<PageProps, 'title' | 'place'>
   readonly publicUrl: string
+  readonly customer: Customer | null
+  /** ISO 8601 UTC. */
+  readonly now: string
   readonly firstCallAt: string | null
 }): Html {
-  const { frame, publicUrl, firstCallAt } = props
+  const { frame, publicUrl, customer, now, firstCallAt } = props
+  const waits = firstCallAt === null && (customer === null || !refusesEveryKey(customer, now))
   return (
-    <Page {...frame} title="First call" place="keys" refresh={firstCallAt === null ? reload : undefined}>
+    <Page {...frame} title="First call" place="keys" refresh={waits ? reload : undefined}>
       <h1>First call</h1>
+      <Refused customer={customer} now={now} />
       <Block title="Three steps">
         <ol>
           <li>
@@ -115,11 +123,15 @@ export function FirstCallPage(props: {
           </li>
           <li>Run it. A successful call uses one credit, a failed one costs nothing.</li>
         </ol>
-        <p>
-          You have no key at hand? <a href="/console/keys">Regenerate one</a>, it is shown once.
-        </p>
+        {customer?.deactivated ? (
+          ''
+        ) : (
+          <p>
+            You have no key at hand? <a href="/console/keys">Regenerate one</a>, it is shown once.
+          </p>
+        )}
       </Block>
-      <FirstCallStatus firstCallAt={firstCallAt} />
+      {waits || firstCallAt !== null ? <FirstCallStatus firstCallAt={firstCallAt} /> : ''}
       <Samples publicUrl={publicUrl} />
     </Page>
   )

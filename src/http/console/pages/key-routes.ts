@@ -1,10 +1,10 @@
 /** /console/keys: shown by prefix, regenerated behind a code, the new key in one response only. */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { makeApiKey } from '../../../commands/keys.ts'
 import { type Slot, slots } from '../../../events/catalogue.ts'
 import { ApiError } from '../../envelope.ts'
 import { keyKnown } from '../change.ts'
-import { csrfToken, requireSession, signedInOf, wantsJson } from '../context.ts'
+import { requireSession, signedInOf, wantsJson } from '../context.ts'
 import type { ConsolePagesDependencies, ListedKey } from './dependencies.ts'
 import type { Desk } from './desk.ts'
 import { KeysPage, NewKeyPage, RegeneratePage } from './keys.tsx'
@@ -18,16 +18,24 @@ export function registerKeys(app: FastifyInstance, deps: ConsolePagesDependencie
     return { primary: current('primary'), secondary: current('secondary') }
   }
 
-  app.get('/console/keys', { preHandler: requireSession }, async (request, reply) =>
-    desk.show(reply, KeysPage({ frame: desk.frame(request, reply), keys: await currentKeys(request) })),
-  )
-
-  app.get('/console/keys/:slot/regenerate', { preHandler: requireSession }, async (request, reply) => {
-    const slot = slotOf(request)
-    const { [slot]: found } = await currentKeys(request)
+  app.get('/console/keys', { preHandler: requireSession }, async (request, reply) => {
+    const [customer, keys] = await Promise.all([desk.customerIfKnown(request), currentKeys(request)])
     const frame = desk.frame(request, reply)
-    return desk.show(reply, RegeneratePage({ frame, csrf: csrfToken(request), slot, found }))
+    return desk.show(reply, KeysPage({ frame, keys, customer, now: deps.clock.now() }))
   })
+
+  /** The page that asks for a code, again where one was wrong. */
+  async function askForCode(request: FastifyRequest, reply: FastifyReply, slot: Slot, error?: string) {
+    const [customer, { [slot]: found }] = await Promise.all([desk.customerIfKnown(request), currentKeys(request)])
+    const frame = desk.frame(request, reply)
+    const now = deps.clock.now()
+    const page = RegeneratePage({ frame, csrf: frame.csrf, slot, found, customer, now, error })
+    return desk.show(reply, page, error === undefined ? 200 : 403)
+  }
+
+  app.get('/console/keys/:slot/regenerate', { preHandler: requireSession }, async (request, reply) =>
+    askForCode(request, reply, slotOf(request)),
+  )
 
   app.post('/console/keys/:slot/regenerate', { preHandler: requireSession }, async (request, reply) => {
     const slot = slotOf(request)
@@ -36,9 +44,7 @@ export function registerKeys(app: FastifyInstance, deps: ConsolePagesDependencie
     if (verified !== 'ok') {
       const error = verified === 'locked' ? tooMany : wrong
       if (wantsJson(request)) throw new ApiError('forbidden', error)
-      const { [slot]: found } = await currentKeys(request)
-      const frame = desk.frame(request, reply)
-      return desk.show(reply, RegeneratePage({ frame, csrf: csrfToken(request), slot, found, error }), 403)
+      return askForCode(request, reply, slot, error)
     }
     const { secret, key } = makeApiKey()
     const { revision } = await desk.change(request, { type: 'RegenerateApiKey', slot, key })

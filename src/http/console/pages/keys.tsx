@@ -2,24 +2,34 @@
 import type { Slot } from '../../../events/catalogue.ts'
 import type { ShownKey } from '../context.ts'
 import { Field, Form, type Html, Page, type PageProps, Submit } from '../layout.tsx'
-import type { ListedKey } from './dependencies.ts'
+import type { Customer, ListedKey } from './dependencies.ts'
 import { FirstCallStatus, Samples } from './first-call.tsx'
 import { Block, Time } from './pieces.tsx'
+import { Refused } from './standing.tsx'
 
 type Frame = Omit<PageProps, 'title' | 'place'>
 const title = (slot: Slot): string => (slot === 'primary' ? 'Primary key' : 'Secondary key')
+const hasExpired = ({ expiresAt }: ListedKey, now: string): boolean => expiresAt !== null && expiresAt <= now
 
 export function KeysPage(props: {
   readonly frame: Frame
   readonly keys: Readonly<Record<Slot, ListedKey | null>>
+  readonly customer: Customer | null
+  /** ISO 8601 UTC. */
+  readonly now: string
 }): Html {
+  const { keys, customer, now } = props
   return (
     <Page {...props.frame} title="API keys" place="keys">
       <h1>API keys</h1>
-      <p>Both keys work alike. Keep one as a backup, so that you can replace the other without a pause.</p>
+      <Refused customer={customer} now={now} />
+      <p>
+        The primary and the secondary key do the same. Keep one as a backup, so that you can replace the other without a
+        pause.
+      </p>
       <div class="pair">
-        <KeyBlock slot="primary" found={props.keys.primary} />
-        <KeyBlock slot="secondary" found={props.keys.secondary} />
+        <KeyBlock slot="primary" found={keys.primary} customer={customer} now={now} />
+        <KeyBlock slot="secondary" found={keys.secondary} customer={customer} now={now} />
       </div>
       <Block title="Replace a key without a pause">
         <ol>
@@ -35,11 +45,17 @@ export function KeysPage(props: {
   )
 }
 
-function KeyBlock({ slot, found }: { readonly slot: Slot; readonly found: ListedKey | null }): Html {
+function KeyBlock(props: {
+  readonly slot: Slot
+  readonly found: ListedKey | null
+  readonly customer: Customer | null
+  readonly now: string
+}): Html {
+  const { slot, found, customer, now } = props
   return (
     <Block title={title(slot)}>
       {found === null ? (
-        <p>There is no {slot} key. Issue one to use it.</p>
+        <p>{`There is no ${slot} key.${customer?.deactivated ? '' : ' Issue one to use it.'}`}</p>
       ) : (
         <>
           <p class="value">
@@ -60,20 +76,29 @@ function KeyBlock({ slot, found }: { readonly slot: Slot; readonly found: Listed
               ''
             ) : (
               <div>
-                <dt>Expires</dt>
+                <dt>{hasExpired(found, now) ? 'Expired' : 'Expires'}</dt>
                 <dd>
                   <Time at={found.expiresAt} />
                 </dd>
               </div>
             )}
           </dl>
+          {hasExpired(found, now) ? (
+            <p>Calls with this key are answered with 401. Regenerate it to use it again.</p>
+          ) : (
+            ''
+          )}
         </>
       )}
-      <p>
-        <a class="button quiet" href={`/console/keys/${slot}/regenerate`}>
-          {found === null ? `Issue ${slot} key` : `Regenerate ${slot} key`}
-        </a>
-      </p>
+      {customer?.deactivated ? (
+        ''
+      ) : (
+        <p>
+          <a class="button quiet" href={`/console/keys/${slot}/regenerate`}>
+            {found === null ? `Issue ${slot} key` : `Regenerate ${slot} key`}
+          </a>
+        </p>
+      )}
     </Block>
   )
 }
@@ -84,22 +109,32 @@ export function RegeneratePage(props: {
   readonly csrf: string
   readonly slot: Slot
   readonly found: ListedKey | null
+  readonly customer: Customer | null
+  /** ISO 8601 UTC. */
+  readonly now: string
   readonly error?: string | undefined
 }): Html {
-  const { frame, csrf, slot, found, error } = props
+  const { frame, csrf, slot, found, customer, now, error } = props
   const verb = found === null ? 'Issue' : 'Regenerate'
   return (
     <Page {...frame} title={`${verb} ${slot} key`} place="keys" width="narrow">
       <h1>{`${verb} ${slot} key`}</h1>
+      <Refused customer={customer} now={now} />
       <section class="block">
         {found === null ? (
           <p>A new {slot} key is issued and shown to you once.</p>
         ) : (
           <>
             <p>
-              <strong>
-                Calls with the old key (<code safe>{`${found.prefix}…`}</code>) fail from that moment on.
-              </strong>
+              {hasExpired(found, now) ? (
+                <>
+                  The old key (<code safe>{`${found.prefix}…`}</code>) has expired: calls with it fail already.
+                </>
+              ) : (
+                <strong>
+                  Calls with the old key (<code safe>{`${found.prefix}…`}</code>) fail from that moment on.
+                </strong>
+              )}
             </p>
             <p>
               {found.lastUsedAt === null ? (

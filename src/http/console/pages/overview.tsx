@@ -1,13 +1,28 @@
 /** /console/dashboard: where you stand this month, and what you may do next. */
 
-import { calls, count, daysLeft, monthEndText, monthText, planText, usd } from '../../../format.ts'
+import { refusesEveryKey } from '../../../commands/state.ts'
+import {
+  calls,
+  capitalised,
+  count,
+  daysLeft,
+  feeText,
+  isListPrice,
+  listPriceNote,
+  monthEndText,
+  monthText,
+  planText,
+  usd,
+} from '../../../format.ts'
 import { overageAmount } from '../../../statements/amounts.ts'
-import { type Html, Notice, Page, type PageProps } from '../layout.tsx'
+import { type Html, Page, type PageProps } from '../layout.tsx'
 import { ActivityList } from './activity.tsx'
 import { CallsChart } from './chart.tsx'
 import type { ConsolePagesDependencies, Customer, MonthRows, Occurrence } from './dependencies.ts'
-import { Block, CreditsBar, capSentence, creditsSentence, isStopped } from './pieces.tsx'
+import { capSentence } from './hard-cap.tsx'
+import { Block, CreditsBar, creditsSentence } from './pieces.tsx'
 import { ScheduledChange } from './plan.tsx'
+import { Standing } from './standing.tsx'
 
 export interface OverviewProps {
   readonly frame: Omit<PageProps, 'title' | 'place'>
@@ -25,11 +40,12 @@ export interface OverviewProps {
 export function OverviewPage(props: OverviewProps): Html {
   const { frame, customer, rows, now, csrf, activity, accountId } = props
   const { month } = rows.usage
+  const usable = !refusesEveryKey(customer, now)
   return (
     <Page {...frame} title="Overview" place="overview">
       <h1>Overview</h1>
-      <Standing customer={customer} rows={rows} />
-      {props.firstCallAt === null ? (
+      <Standing customer={customer} rows={rows} now={now} />
+      {props.firstCallAt === null && usable ? (
         <section class="block next">
           <h2>Make your first call</h2>
           <p>No call yet. Take a photograph and send it: the page below has the lines to copy.</p>
@@ -45,11 +61,11 @@ export function OverviewPage(props: OverviewProps): Html {
       <div id="usage" data-refresh="20">
         <Block title={`Credits, ${monthText(month)}`} class="main-block">
           <p class="figure">
-            <b>{count(rows.usage.remainingCalls)}</b>{' '}
-            <span>{rows.usage.remainingCalls === 1 ? 'credit' : 'credits'} left</span>
+            <b>{count(usable ? rows.usage.remainingCalls : 0)}</b>{' '}
+            <span>{creditsLeft(rows.usage.remainingCalls, usable)}</span>
           </p>
           <CreditsBar {...rows.usage} />
-          <p safe>{creditsSentence(rows.usage)}</p>
+          <p safe>{creditsSentence(rows.usage, usable)}</p>
         </Block>
         <div class="tiles">
           <OverageTile rows={rows} customer={customer} metering={props.metering} />
@@ -58,7 +74,8 @@ export function OverviewPage(props: OverviewProps): Html {
             <p class="value" safe>
               {planText(customer.plan)}
             </p>
-            <p safe>{`${usd(customer.monthlyFee)} a month for ${calls(customer.monthlyLimit)}.`}</p>
+            <p safe>{planSentence(customer)}</p>
+            {isListPrice(customer.plan) ? <p class="hint">{listPriceNote}</p> : ''}
             <p>
               <a href="/console/plan">Show plan</a>
             </p>
@@ -66,9 +83,11 @@ export function OverviewPage(props: OverviewProps): Html {
           <section class="block">
             <h2>Hard cap</h2>
             <p class="value">{customer.hardCap ? 'On' : 'Off'}</p>
-            <p safe>{capSentence(customer)}</p>
+            <p safe>{capSentence(customer, now)}</p>
             <p>
-              <a href="/console/plan#hard-cap">{customer.plan === 'free' ? 'Show hard cap' : 'Change hard cap'}</a>
+              <a href="/console/plan#hard-cap">
+                {customer.plan === 'free' || customer.deactivated ? 'Show hard cap' : 'Change hard cap'}
+              </a>
             </p>
           </section>
           <section class="block">
@@ -95,27 +114,17 @@ export function OverviewPage(props: OverviewProps): Html {
   )
 }
 
-/** What keeps calls from being answered, or will before long. */
-export function Standing({ customer, rows }: Pick<OverviewProps, 'customer' | 'rows'>): Html {
-  const { creditCalls, monthlyLimit, overageCalls, month } = rows.usage
-  if (customer.deactivated) {
-    return <Notice kind="stopped" text="Stopped: this account is deactivated. Every call is answered with 401." />
-  }
-  if (isStopped(customer, creditCalls)) {
-    const until = `Stopped: the limit of ${calls(monthlyLimit)} is reached. Calls are answered with 429 until ${monthEndText(month)}.`
-    const way = customer.plan === 'free' || customer.ended !== null ? '' : ' Switch the hard cap off to go on at once.'
-    return <Notice kind="stopped" text={until + way} />
-  }
-  if (customer.ended !== null) {
-    return (
-      <Notice kind="soon" text={`Soon: the subscription has ended. Your keys work until ${monthEndText(month)}.`} />
-    )
-  }
-  if (overageCalls === 0 && creditCalls >= monthlyLimit * 0.8) {
-    const left = count(monthlyLimit - creditCalls)
-    return <Notice kind="soon" text={`Soon: 80 % of your credits are used, ${left} left. ${capSentence(customer)}`} />
-  }
-  return ''
+/** What the big figure counts. */
+function creditsLeft(remaining: number, usable: boolean): string {
+  if (!usable) return 'credits usable'
+  return remaining === 1 ? 'credit left' : 'credits left'
+}
+
+/** What the plan is, or was. */
+function planSentence({ plan, monthlyFee, monthlyLimit, ended, deactivated }: Customer): string {
+  const terms = `${feeText(plan, monthlyFee)} for ${calls(monthlyLimit)}.`
+  if (deactivated) return `The account is deactivated. It was ${terms}`
+  return ended ? `The subscription has ended. It was ${terms}` : capitalised(terms)
 }
 
 function OverageTile({ rows, customer, metering }: Pick<OverviewProps, 'rows' | 'customer' | 'metering'>): Html {
@@ -135,8 +144,12 @@ function OverageTile({ rows, customer, metering }: Pick<OverviewProps, 'rows' | 
 }
 
 /** When overage reaches AWS. */
-export function sentToAws({ licence }: Pick<Customer, 'licence'>, metering: OverviewProps['metering']): string {
+export function sentToAws(
+  { licence, ended }: Pick<Customer, 'licence' | 'ended'>,
+  metering: OverviewProps['metering'],
+): string {
   if (licence.kind === 'none') return 'Not sent to AWS: this account has no AWS Marketplace licence.'
   if (!metering.submitted) return 'Recorded hour by hour. Sending to AWS Marketplace is switched off here.'
+  if (ended) return 'Sent to AWS Marketplace hour by hour, the rest when the subscription ended.'
   return `Sent to AWS Marketplace about ${Math.ceil(metering.graceSeconds / 60)} minutes after each hour ends.`
 }

@@ -1,8 +1,7 @@
 /** Pieces that several pages show. */
 import type { PropsWithChildren } from '@kitajs/html'
-import { calls, count, dayText, monthEndText, timeText, usd } from '../../../format.ts'
-import { Form, type Html, Submit } from '../layout.tsx'
-import type { Customer } from './dependencies.ts'
+import { calls, count, dayText, monthEndText, timeText } from '../../../format.ts'
+import type { Html } from '../layout.tsx'
 
 /** An instant as text, machine-readable; the script adds the reader's own time as a title. */
 export function Time({ at, day = false }: { readonly at: string; readonly day?: boolean }): Html {
@@ -90,64 +89,15 @@ export function CreditsBar({ monthlyLimit, creditCalls, overageCalls }: CreditFi
   )
 }
 
-/** "1,150 of 5,000 used. 3,850 left until 31 May, 23:59 UTC." */
-export function creditsSentence({ month, monthlyLimit, creditCalls, overageCalls }: CreditFigures): string {
+/**
+ * "1,150 of 5,000 used. 3,850 left until 31 May, 23:59 UTC."
+ * @param usable whether a key works that could use what is left
+ */
+export function creditsSentence(figures: CreditFigures, usable: boolean): string {
+  const { month, monthlyLimit, creditCalls, overageCalls } = figures
   const used = `${count(creditCalls)} of ${count(monthlyLimit)} credits used.`
   const left = monthlyLimit - creditCalls
+  if (left > 0 && !usable) return `${used} No key works that could use the rest.`
   if (left > 0) return `${used} ${count(left)} left until ${monthEndText(month)}.`
   return overageCalls > 0 ? `${used} ${calls(overageCalls)} past them as overage.` : `${used} None left.`
-}
-
-type CapTerms = Pick<Customer, 'plan' | 'monthlyLimit' | 'overageUnitPrice' | 'hardCap' | 'ended'>
-
-/** The hard cap as a sentence about what happens at the limit. */
-export function capSentence({ plan, monthlyLimit, overageUnitPrice, hardCap, ended }: CapTerms): string {
-  if (ended !== null && !hardCap) return `Stops at ${calls(monthlyLimit)}, because the subscription has ended.`
-  if (hardCap || plan === 'free') return `Stops at ${calls(monthlyLimit)}, never costs more.`
-  return `Keeps going past ${calls(monthlyLimit)}, ${usd(overageUnitPrice)} for each further call.`
-}
-
-/** Whether the API answers 429 now. */
-export function isStopped(customer: CapTerms, creditCalls: number): boolean {
-  return creditCalls >= customer.monthlyLimit && (customer.hardCap || customer.ended !== null)
-}
-
-/** The hard cap in words, with the button that names the other state. On the free plan there is none. */
-export function HardCap({ customer, csrf }: { readonly customer: Customer; readonly csrf: string }): Html {
-  const { plan, hardCap, monthlyLimit, overageUnitPrice, deactivated } = customer
-  return (
-    <>
-      <p class="state">
-        <strong safe>{capSentence(customer)}</strong>
-      </p>
-      {plan === 'free' ? (
-        <p>
-          The hard cap is always on with the free plan: a call past the limit is answered with 429 and costs nothing.
-        </p>
-      ) : (
-        <>
-          <p safe>
-            {hardCap
-              ? 'The hard cap is on. At the limit the API answers 429 until the next UTC month begins.'
-              : 'The hard cap is off. At the limit the API keeps answering, and each further call is overage.'}
-          </p>
-          {deactivated ? (
-            ''
-          ) : (
-            <Form action="/console/plan/hard-cap" csrf={csrf}>
-              <input type="hidden" name="to" value={hardCap ? 'off' : 'on'} />
-              <Submit
-                kind="quiet"
-                text={
-                  hardCap
-                    ? `Switch hard cap off: keep going for ${usd(overageUnitPrice)} a call`
-                    : `Switch hard cap on: stop at ${calls(monthlyLimit)}`
-                }
-              />
-            </Form>
-          )}
-        </>
-      )}
-    </>
-  )
 }

@@ -1,7 +1,7 @@
 /** The customer's own pages: GET shows, POST changes through the ledger and redirects to what is now true. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { CustomerEventType } from '../../../events/catalogue.ts'
-import { calls, planText, usd } from '../../../format.ts'
+import { planText } from '../../../format.ts'
 import { ApiError } from '../../envelope.ts'
 import { registerAssets } from '../assets.ts'
 import { flash, requireSession, signedInOf } from '../context.ts'
@@ -10,6 +10,7 @@ import { registerBundles } from './bundle-routes.ts'
 import type { ConsolePagesDependencies, Customer, MonthRows, Occurrence } from './dependencies.ts'
 import { createDesk } from './desk.ts'
 import { FirstCallPage } from './first-call.tsx'
+import { capNotice } from './hard-cap.tsx'
 import { registerKeys } from './key-routes.ts'
 import { OverviewPage } from './overview.tsx'
 import { PlanPage } from './plan.tsx'
@@ -83,7 +84,8 @@ export function registerPages(app: FastifyInstance, deps: ConsolePagesDependenci
   async function usage(request: FastifyRequest, customer: Customer, month: string) {
     const { customerId } = signedInOf(request)
     const [shown, months] = await Promise.all([monthOfCustomer(customerId, month), reads.months(customerId)])
-    return { customer, ...shown, months, metering, running: month === customer.month }
+    const running = month === customer.month
+    return { customer, ...shown, months, metering, running, now: deps.clock.now() }
   }
   app.get('/console/usage', signedIn, async (request, reply) => {
     const customer = await desk.customer(request)
@@ -100,7 +102,7 @@ export function registerPages(app: FastifyInstance, deps: ConsolePagesDependenci
   app.get('/console/plan', signedIn, async (request, reply) => {
     const customer = await desk.customer(request)
     const frame = desk.frame(request, reply)
-    return desk.show(reply, PlanPage({ frame, csrf: frame.csrf, customer }))
+    return desk.show(reply, PlanPage({ frame, csrf: frame.csrf, customer, now: deps.clock.now() }))
   })
 
   app.post('/console/plan/hard-cap', signedIn, async (request, reply) => {
@@ -108,13 +110,7 @@ export function registerPages(app: FastifyInstance, deps: ConsolePagesDependenci
     if (to !== 'on' && to !== 'off') throw new ApiError('invalid_request', 'to must be on or off.')
     const { state, revision } = await desk.change(request, { type: to === 'on' ? 'EnableHardCap' : 'DisableHardCap' })
     await deps.shows(state.customerId, revision)
-    const { monthlyLimit, overageUnitPrice } = state.terms
-    flash(
-      reply,
-      to === 'on'
-        ? `The hard cap is on. The API stops at ${calls(monthlyLimit)} a month.`
-        : `The hard cap is off. The API keeps going past ${calls(monthlyLimit)}, ${usd(overageUnitPrice)} for each further call.`,
-    )
+    flash(reply, capNotice({ ...state.terms, hardCap: to === 'on', ended: state.ended ?? null }))
     return reply.redirect('/console/plan', 303)
   })
 
@@ -126,8 +122,12 @@ export function registerPages(app: FastifyInstance, deps: ConsolePagesDependenci
   })
 
   app.get('/console/first-call', signedIn, async (request, reply) => {
-    const firstCallAt = await reads.firstCallAt(signedInOf(request).customerId)
-    return desk.show(reply, FirstCallPage({ frame: desk.frame(request, reply), publicUrl, firstCallAt }))
+    const [customer, firstCallAt] = await Promise.all([
+      desk.customerIfKnown(request),
+      reads.firstCallAt(signedInOf(request).customerId),
+    ])
+    const now = deps.clock.now()
+    return desk.show(reply, FirstCallPage({ frame: desk.frame(request, reply), publicUrl, customer, now, firstCallAt }))
   })
 }
 

@@ -1,36 +1,39 @@
 /** /console/usage and /console/usage/{month}: the chart of a month, and every month with its statement. */
+import { refusesEveryKey } from '../../../commands/state.ts'
 import { count, monthText, planText, usd } from '../../../format.ts'
 import { overageAmount } from '../../../statements/amounts.ts'
 import { type Html, Page, type PageProps } from '../layout.tsx'
 import { CallsChart } from './chart.tsx'
 import type { ConsolePagesDependencies, Customer, MonthRows, MonthTotals, Occurrence } from './dependencies.ts'
-import { Standing, sentToAws } from './overview.tsx'
+import { sentToAws } from './overview.tsx'
 import { Block, CreditsBar, creditsSentence, Scroll } from './pieces.tsx'
+import { Standing } from './standing.tsx'
 
 export function UsagePage(props: {
   readonly frame: Omit<PageProps, 'title' | 'place'>
   readonly customer: Customer
   readonly rows: MonthRows
+  readonly now: string
   /** Whether the month shown is the one that runs. */
   readonly running: boolean
   readonly changes: readonly Occurrence[]
   readonly months: readonly MonthTotals[]
   readonly metering: ConsolePagesDependencies['metering']
 }): Html {
-  const { frame, customer, rows, running, changes, months, metering } = props
+  const { frame, customer, rows, now, running, changes, months, metering } = props
   const { month, overageCalls } = rows.usage
   const cost = usd(overageAmount(rows.lines))
   return (
     <Page {...frame} title={`Usage, ${monthText(month)}`} place="usage">
       <h1>Usage and statements</h1>
-      {running ? <Standing customer={customer} rows={rows} /> : ''}
+      {running ? <Standing customer={customer} rows={rows} now={now} /> : ''}
       <div id="usage" data-refresh={running ? '20' : undefined}>
         <Block title={monthText(month)} class="main-block">
           <p class="figure">
             <b>{count(rows.usage.totalCalls)}</b> <span>{rows.usage.totalCalls === 1 ? 'call' : 'calls'}</span>
           </p>
           <CreditsBar {...rows.usage} />
-          <p safe>{running ? creditsSentence(rows.usage) : endedSentence(rows)}</p>
+          <p safe>{running ? creditsSentence(rows.usage, !refusesEveryKey(customer, now)) : endedSentence(rows)}</p>
           {overageCalls === 0 ? (
             ''
           ) : (
