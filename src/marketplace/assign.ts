@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { licenceIdentity } from '../commands/plans.ts'
 import { handle } from './handle.ts'
-import { forgetUndecided, listMessages, listUndecided, type Outcome } from './messages.ts'
+import { closeUnknown, forgetUndecided, listMessages, listUndecided, type Outcome } from './messages.ts'
 import { reserve } from './reservation.ts'
 import { type MarketplaceDeps, settle, stateOf } from './settle.ts'
 
@@ -56,5 +56,7 @@ export async function retryMessage(
   const message = (await listMessages(deps.pool)).find((one) => one.id === id)
   if (message === undefined) throw new CannotAssign(`There is no message ${id}.`)
   const { deliveryId, sentAt, body } = message
-  return handle(deps, { messageId: deliveryId, sentAt: sentAt.toISOString(), body })
+  const outcome = await handle(deps, { messageId: deliveryId, sentAt: sentAt.toISOString(), body })
+  if (outcome.state !== 'unknown') await closeUnknown(deps.pool, id)
+  return outcome
 }

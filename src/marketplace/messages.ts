@@ -12,14 +12,21 @@ export interface Outcome {
   readonly outcome: string
 }
 
-/** Keeps a message before anything is done about it; returns how it stands, also when it was delivered before. */
+/**
+ * Keeps a message before anything is done about it; returns how it stands, also when it was delivered before. One that
+ * an older program kept without understanding it is read anew.
+ */
 export async function keep(pool: pg.Pool, delivery: Delivery, message: LifecycleMessage): Promise<MessageState> {
   const { said } = message
   const party = partyOf(said)
   await pool.query(
     `insert into marketplace_messages (id, delivery_id, sent_at, body, kind, agreement_id, aws_account_id, licence_arn,
        product_code, customer_identifier, state, outcome)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`,
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+     on conflict (id) do update set kind = excluded.kind, agreement_id = excluded.agreement_id,
+       aws_account_id = excluded.aws_account_id, licence_arn = excluded.licence_arn, product_code = excluded.product_code,
+       customer_identifier = excluded.customer_identifier, state = excluded.state, outcome = excluded.outcome
+       where marketplace_messages.state = 'unknown'`,
     [
       message.id,
       delivery.messageId,
@@ -86,6 +93,15 @@ export async function noteOutcome(
        handled_at = case when $2 = 'handled' then clock_timestamp() end
      where id = any($1) and state in ('waiting', 'human', 'failed')`,
     [messages.map(({ id }) => id), state, outcome],
+  )
+}
+
+/** Closes a message that was not understood and is kept by another name now, which says its kind. */
+export async function closeUnknown(pool: pg.Pool, id: string): Promise<void> {
+  await pool.query(
+    `update marketplace_messages set state = 'handled', outcome = 'understood by now, and kept by its kind',
+       handled_at = clock_timestamp() where id = $1 and state = 'unknown'`,
+    [id],
   )
 }
 

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { assign, CannotAssign, retryMessage } from '../../src/marketplace/assign.ts'
-import { countMessages, listMessages, listUndecided } from '../../src/marketplace/messages.ts'
+import { readMessage } from '../../src/marketplace/lifecycle.ts'
+import { countMessages, keep, listMessages, listUndecided } from '../../src/marketplace/messages.ts'
 import { registration } from '../support/given.ts'
-import { accountId, agreementEvent, licenceArn, licenceEvent } from './said.ts'
+import { accountId, agreementEvent, licenceArn, licenceEvent, notification, productCode } from './said.ts'
 import { createWorld } from './world.ts'
 
 const licence = (number: number) =>
@@ -84,4 +85,29 @@ test('a message that failed is handled again when the operator says so', async (
   expect(await retryMessage(world.deps, failed?.id ?? '')).toMatchObject({ state: 'handled' })
   expect(world.stateOf(customerId).terms.plan).toBe('business')
   await expect(retryMessage(world.deps, 'made-up')).rejects.toThrow('There is no message made-up.')
+})
+
+describe('an end that an older program kept without understanding it', () => {
+  const sentAt = '2026-06-16T09:00:00.000Z'
+  /** @param idThen by which the older program knew it */
+  async function expectTakenIn(legacyCode: string | undefined, body: string, idThen: (idNow: string) => string) {
+    const world = await createWorld(undefined, legacyCode)
+    world.entitled({ licence: 1 })
+    const customerId = await world.register(1)
+    const delivery = { messageId: 'kept', sentAt, body }
+    const now = readMessage(delivery)
+    const id = idThen(now.id)
+    await keep(world.database.pool, delivery, { ...now, id, said: { kind: 'unknown', reason: 'from the future' } })
+    expect(await retryMessage(world.deps, id)).toMatchObject({ state: 'handled' })
+    expect(world.stateOf(customerId).ended).toBeDefined()
+    expect(await listMessages(world.database.pool, { unhandled: true })).toEqual([])
+  }
+
+  test('is taken in by a retry, where it is known by the same name', async () => {
+    await expectTakenIn(productCode, notification('unsubscribe-pending', { sns: sentAt }), (id) => id)
+  })
+  test('and where its name says what kind it is', async () => {
+    const body = licenceEvent('Deprovisioned', licenceArn(1), { agreement: 'agmt-1' })
+    await expectTakenIn(undefined, body, () => `event:${JSON.parse(body).id}`)
+  })
 })
