@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { Kafka as KafkaClient, logLevel } from 'kafkajs'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { consumeBatch } from '../../src/metering/consume.ts'
 import { type DirectFeedOptions, startDirectFeed } from '../../src/metering/direct-feed.ts'
 import type { Consume, MeteringFeed } from '../../src/metering/feed.ts'
@@ -17,6 +17,9 @@ import { type Database, openDatabase, until } from '../projections/support.ts'
 import { type Kafka, kafkaForTests } from '../support/kafka.ts'
 import { createMemoryStore, type MemoryStore } from '../support/memory-store.ts'
 import { clock, dumpRows, itemsOf, writeLog } from './feeding.ts'
+
+// Longer than the waits of a test together.
+vi.setConfig({ testTimeout: 120_000 })
 
 const kafka: Kafka | null = await kafkaForTests('metering rows by way of Kafka')
 const withKafka = test.skipIf(kafka === null)

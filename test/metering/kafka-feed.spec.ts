@@ -1,7 +1,7 @@
 /** The feed from a real Kafka: which messages reach the consumer, and what happens when Kafka is not as it was. */
 import { randomUUID } from 'node:crypto'
 import { Kafka as KafkaClient, logLevel } from 'kafkajs'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { LogMismatch } from '../../src/commands/errors.ts'
 import type { MeteringFeed } from '../../src/metering/feed.ts'
 import { type KafkaFeedOptions, startKafkaFeed } from '../../src/metering/kafka-feed.ts'
@@ -14,6 +14,9 @@ import { type Database, openDatabase, until } from '../projections/support.ts'
 import { type Kafka, kafkaForTests } from '../support/kafka.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
 import { itemsOf, type NotingConsumer, nameOf, namesOf, notingConsumer, writeLog } from './feeding.ts'
+
+// Longer than the waits of a test together.
+vi.setConfig({ testTimeout: 120_000 })
 
 const kafka: Kafka | null = await kafkaForTests("metering's feed from Kafka")
 const brokers = kafka?.brokers ?? []

@@ -1,7 +1,7 @@
 /** The relay between the real event store and a real Kafka. */
 import { randomUUID } from 'node:crypto'
 import { Kafka as KafkaClient, logLevel } from 'kafkajs'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest'
 import { LogMismatch } from '../../src/commands/errors.ts'
 import { connectEventStore } from '../../src/eventstore/client.ts'
 import { type EmbeddedEventStore, startEmbeddedEventStore } from '../../src/eventstore/embedded/start.ts'
@@ -19,6 +19,9 @@ import { type Kafka, kafkaForTests } from '../support/kafka.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import { expectTopicOfLog, readLog, readTopic } from './support.ts'
+
+// Longer than the waits of a test together.
+vi.setConfig({ testTimeout: 120_000 })
 
 const kafka: Kafka | null = await kafkaForTests('the relay')
 const brokers = kafka?.brokers ?? []
@@ -75,8 +78,8 @@ async function stopAll(): Promise<void> {
   await Promise.all(relays.splice(0).map((relay) => relay.stop()))
 }
 
-/** Appends a tick; resolves with its time once the relay's state has passed it. */
-async function relayedThrough(timeoutMs = 10_000): Promise<string> {
+/** Appends a tick; resolves with its time once the relay's state has passed it. Making the topic may come first. */
+async function relayedThrough(): Promise<string> {
   let through: string | null = null
   // The leader's own tick may come in between.
   while (through === null)
@@ -86,7 +89,7 @@ async function relayedThrough(timeoutMs = 10_000): Promise<string> {
     const { checkpoint } = await stateRow()
     return checkpoint?.stream === 'watermark' && tick !== undefined && checkpoint.revision >= tick.revision
   }
-  await until(passed, timeoutMs)
+  await until(passed, 30_000)
   return through
 }
 
@@ -105,6 +108,11 @@ async function admin<T>(work: (admin: ReturnType<KafkaClient['admin']>) => Promi
   return work(client).finally(() => client.disconnect())
 }
 const deleteTopic = () => admin((client) => client.deleteTopics({ topics: [name] }))
+/** Resolves once the broker names it no more: whoever opens it sooner may take it for there. */
+const deleteTopicAndWait = async () => {
+  await deleteTopic()
+  await admin((client) => until(async () => !(await client.listTopics()).includes(name), 30_000))
+}
 
 /** What the relay reads, from the beginning, as an array; ends at the last event written. */
 async function everything(): Promise<PositionedEvent[]> {
@@ -146,7 +154,7 @@ test.runIf(kafka)('a restart goes on where the last acknowledgement was', async 
 
 test.runIf(kafka)('the leader ticks by itself', async () => {
   const relay = start({ tickEveryMs: 50 })
-  await until(() => relay.lag().relayed >= 3)
+  await until(() => relay.lag().relayed >= 3, 30_000)
   const ticks = await collect(store.readForward('watermark', 0n))
   expect(ticks.length).toBeGreaterThanOrEqual(3)
 })
@@ -186,9 +194,9 @@ test.runIf(kafka)('a topic that was recreated while nobody looked is filled agai
   await log.write(300)
   await relayedThrough()
   await stopAll()
-  await deleteTopic()
+  await deleteTopicAndWait()
   start()
-  await until(() => alarms.length > 0)
+  await until(() => alarms.length > 0, 30_000)
   expect(alarms[0]).toBeInstanceOf(TopicLost)
   const stored = await readLog(store, await relayedThrough())
   expectTopicOfLog(await readTopic({ brokers }, name), stored)
@@ -200,7 +208,7 @@ test.runIf(kafka)('a topic that is deleted under a running relay is made and fil
   await relayedThrough()
   await deleteTopic()
   await log.write(300)
-  const stored = await readLog(store, await relayedThrough(20_000))
+  const stored = await readLog(store, await relayedThrough())
   expect(alarms).toEqual([expect.any(TopicLost)])
   expectTopicOfLog(await readTopic({ brokers }, name), stored)
 })
@@ -212,7 +220,7 @@ test.runIf(kafka)('a topic recreated by another hand shows in the offsets of the
   const topic = await kafkaTopic({ brokers }, { name }).open(signal, () => {})
   const deps = { store, topic, states: states() }
   const half = await relayBatch(await takeUp(deps), events.slice(0, 150), deps)
-  await deleteTopic()
+  await deleteTopicAndWait()
   // Made by whoever, before the relay sends again.
   const other = await kafkaTopic({ brokers }, { name }).open(signal, () => {})
   await expect(relayBatch(half, events.slice(150), { ...deps, topic: other })).rejects.toThrow(TopicLost)
