@@ -27,12 +27,13 @@ function leader(now = () => world.now) {
   return { logged, stop }
 }
 
-/** Resolves once that many sessions listen to the read models. */
+/** Resolves once that many sessions listen to the read models: that was their last query, or a heartbeat after it. */
 const listening = (sessions: number) =>
   until(async () => {
     const { rows } = await world.pool.query<{ there: number }>(
       `select count(*)::integer as there from pg_stat_activity
-       where application_name = 'liveness listen readmodels' and datname = current_database() and query like 'listen%'`,
+       where application_name = 'liveness listen readmodels' and datname = current_database() and state = 'idle'
+         and (query like 'listen%' or query = 'select 1')`,
     )
     return rows[0]?.there === sessions
   })

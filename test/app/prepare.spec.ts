@@ -20,7 +20,8 @@ test('it goes on when Postgres comes, and says once that it waits', async () => 
   proxy.refuse()
   const { lines, log } = logged()
   const prepared = prepareDatabaseWhenThere(url.href, log, never())
-  await expect.poll(() => lines).toEqual([`Postgres at ${url.host} cannot be reached yet: waiting for it`])
+  const waits = `Postgres at ${url.host} cannot be reached yet: waiting for it`
+  await expect.poll(() => lines, { timeout: 20_000 }).toEqual([waits])
   await pause(1_500)
   expect(lines).toHaveLength(1)
   proxy.pass()

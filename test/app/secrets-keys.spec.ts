@@ -64,7 +64,7 @@ test('running processes change over, secrets are sealed anew, and the key of bef
   const rotated = await rotateKeys(pool, { next, previous: old }, 200)
   expect(rotated).toMatchObject({ changed: true, resealed: 1 })
   expect(createSeal([next]).unseal(await sealed(), owner)).toBe('SECRET')
-  expect(kept.keys).toEqual([next, old])
+  await expect.poll(() => kept.keys, { timeout: 20_000 }).toEqual([next, old])
   expect(await rotateKeys(pool, { next, previous: old }, 0)).toMatchObject({ changed: false, resealed: 0 })
 
   expect(await chooseKeys(pool, [old, next])).toEqual([next, old])
@@ -90,7 +90,7 @@ test('a process without the new key stops as soon as everybody else writes with 
   )
   const fingerprint = createHmac('sha256', next).update('fingerprint of SECRETS_KEY').digest('hex')
   await pool.query('update installation set secrets_key_fingerprint = $1', [fingerprint])
-  await expect.poll(() => because).toMatch(/has not got the new one/)
+  await expect.poll(() => because, { timeout: 20_000 }).toMatch(/has not got the new one/)
   await kept.stop()
 })
 

@@ -51,7 +51,7 @@ describe.skipIf(!there)('TLS and passwords', () => {
       await admin.query(`alter system set ${name} = '${value}'`)
     }
     await admin.query('select pg_reload_conf()')
-    await expect.poll(async () => (await admin.query('show ssl')).rows[0]?.ssl).toBe('on')
+    await expect.poll(async () => (await admin.query('show ssl')).rows[0]?.ssl, { timeout: 20_000 }).toBe('on')
     await admin.end()
     const address = new URL(server.url)
     address.hostname = 'localhost'

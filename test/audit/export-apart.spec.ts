@@ -22,6 +22,9 @@ import { uuid } from '../support/given.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import { chunksOf, createWorld, type World } from './world.ts'
 
+// The children give way to everything else on the machine.
+vi.setConfig({ testTimeout: 120_000 })
+
 /** Of a call each: more bytes than the pipe to the child and the buffers around it hold. */
 const calls = 1_500
 
@@ -94,7 +97,7 @@ const processes = () =>
     .split('\n')
     .filter((line) => line.includes('export-process'))
     .map((line) => Number.parseInt(line, 10))
-const noneLeft = () => vi.waitFor(() => expect(processes()).toEqual([]))
+const noneLeft = () => vi.waitFor(() => expect(processes()).toEqual([]), 20_000)
 
 test('the bytes are those of a bundle made in this process, and verify', async () => {
   const bytes = await buffer(await made())

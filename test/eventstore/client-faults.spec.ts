@@ -32,7 +32,7 @@ beforeAll(async () => {
 afterAll(() => server.stop())
 beforeEach(async () => {
   proxy = await startProxy(Number(new URL(server.url).port))
-  store = connectEventStore(`esdb://127.0.0.1:${proxy.port}?tls=false`, { readSilenceMs: 400 })
+  store = connectEventStore(`esdb://127.0.0.1:${proxy.port}?tls=false`, { readSilenceMs: 1_500 })
 })
 afterEach(async () => {
   await store.close()
@@ -53,9 +53,10 @@ describe('an append', () => {
     const doubtful = attempt()
     const startedAt = performance.now()
     expect((await store.send(doubtful, 300)).kind).toBe('unknown')
-    expect(performance.now() - startedAt).toBeLessThan(1_000)
-    expect(proxy.swallowedBytes).toBeGreaterThan(0)
-    expect(await storedIds(doubtful.stream)).toEqual(idsOf(doubtful.events))
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    // The server need not have been faster than the deadline.
+    await vi.waitFor(() => expect(proxy.swallowedBytes).toBeGreaterThan(0), 10_000)
+    await vi.waitFor(async () => expect(await storedIds(doubtful.stream)).toEqual(idsOf(doubtful.events)), 10_000)
     proxy.pass()
     expect(await appendAtLast(store, doubtful.stream, 'no_stream', doubtful.events)).toEqual({
       kind: 'appended',
@@ -137,7 +138,8 @@ describe('an append', () => {
       const tricks = [proxy.cut, () => proxy.delay(30), proxy.swallowAnswers, proxy.pass, proxy.freeze, proxy.pass]
       for (let turn = 0; !over; turn += 1) {
         tricks[turn % tricks.length]?.()
-        await new Promise((resolve) => setTimeout(resolve, 60))
+        // Longer and longer: on a machine too slow for the first turns nothing would ever come through.
+        await new Promise((resolve) => setTimeout(resolve, 60 + turn * 5))
       }
       proxy.pass()
     })()
@@ -155,7 +157,7 @@ describe('an append', () => {
     over = true
     await mischief
     for (const { stream, ids } of streams) expect(await storedIds(stream)).toEqual(ids)
-  })
+  }, 120_000)
 })
 
 describe('the client', () => {
@@ -209,7 +211,8 @@ describe('a read', () => {
     proxy.freeze()
     const startedAt = performance.now()
     await expect(collect(store.readForward(stream, 0n))).rejects.toBeInstanceOf(EventStoreUnavailable)
-    expect(performance.now() - startedAt).toBeLessThan(3_000)
+    // After the silence allowed here, and not the usual 5 s.
+    expect(performance.now() - startedAt).toBeLessThan(4_500)
     proxy.pass()
     expect(await collect(store.readForward(stream, 0n))).toHaveLength(1_000)
 
@@ -219,7 +222,7 @@ describe('a read', () => {
     await expect(cutHalfWay).rejects.toBeInstanceOf(EventStoreUnavailable)
     await expect(collect(store.readBackward(stream, 1))).rejects.toBeInstanceOf(EventStoreUnavailable)
     proxy.pass()
-    await vi.waitFor(async () => expect(await collect(store.readForward(stream, 0n))).toHaveLength(1_000))
+    await vi.waitFor(async () => expect(await collect(store.readForward(stream, 0n))).toHaveLength(1_000), 10_000)
   })
 
   it('may take as long as its reader likes', async () => {
@@ -228,7 +231,7 @@ describe('a read', () => {
     let read = 0
     for await (const _ of store.readForward(stream, 0n)) {
       read += 1
-      if (read === 1) await new Promise((resolve) => setTimeout(resolve, 900)) // more than twice the allowed silence
+      if (read === 1) await new Promise((resolve) => setTimeout(resolve, 3_500)) // more than twice the allowed silence
     }
     expect(read).toBe(3)
   })
@@ -270,7 +273,7 @@ describe('a subscription', () => {
 
   it('that waits for events is unavailable when the server goes', async () => {
     const waiting = collect(store.subscribe({ prefixes: [newStream('waiting')], signal: new AbortController().signal }))
-    await vi.waitFor(() => expect(proxy.connections).toBe(1))
+    await vi.waitFor(() => expect(proxy.connections).toBe(1), 10_000)
     proxy.refuse()
     await expect(waiting).rejects.toBeInstanceOf(EventStoreUnavailable)
   })

@@ -26,6 +26,9 @@ import {
 if (!ownsServer)
   console.warn('SKIPPED: restarts and kills need a server that the suite may stop (EVENTSTORE_URL is set)')
 
+// Longer than all waits of a test together.
+vi.setConfig({ testTimeout: 120_000 })
+
 /** Undone in reverse order after each test. */
 const cleanUps: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -171,9 +174,9 @@ describe.skipIf(!ownsServer)('the embedded server', () => {
       const pid = await vi.waitFor(() => {
         if (server.pid === undefined) throw new Error('not running')
         return server.pid
-      })
+      }, 10_000)
       process.kill(pid, 'SIGKILL')
-      await vi.waitFor(() => expect(alive(pid)).toBe(false))
+      await vi.waitFor(() => expect(alive(pid)).toBe(false), 10_000)
     }
     await grown(watched)
     await expectExactly(store, await writers.stop(), watched)
@@ -193,7 +196,10 @@ describe.skipIf(!ownsServer)('the embedded server', () => {
     const writers = load(store, newStream('load'), 12)
     for (let kills = 0; kills < 2; kills += 1) {
       await grown(watched)
-      process.kill(postgres.pid, 'SIGKILL')
+      const { pid: killed } = postgres
+      process.kill(killed, 'SIGKILL')
+      // What had been read before goes on arriving: that alone does not say that the next one is there to be killed.
+      await vi.waitFor(() => expect(postgres.pid).not.toBe(killed), 20_000)
     }
     await grown(watched)
     await expectExactly(store, await writers.stop(), watched)
@@ -209,18 +215,19 @@ describe.skipIf(!ownsServer)('the embedded server', () => {
     const stream = newStream()
     await append(store, stream, 'no_stream', newEvents(2))
     const watched = watch(store, 'contract')
-    await vi.waitFor(() => expect(watched.seen).toHaveLength(2))
+    await vi.waitFor(() => expect(watched.seen).toHaveLength(2), 10_000)
 
     proxy.refuse()
     const startedAt = performance.now()
     const events = newEvents(1)
     expect((await store.send({ stream, expectedRevision: 1n, events }, 10_000)).kind).toBe('unknown')
-    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    // Of itself, and not at its deadline.
+    expect(performance.now() - startedAt).toBeLessThan(8_000)
     await expect(collect(store.readForward(stream, 0n))).rejects.toBeInstanceOf(EventStoreUnavailable)
 
     proxy.pass()
     expect(await appendAtLast(store, stream, 1n, events)).toEqual({ kind: 'appended', revision: 2n })
-    await vi.waitFor(async () => expect(await collect(store.readForward(stream, 0n))).toHaveLength(3))
+    await vi.waitFor(async () => expect(await collect(store.readForward(stream, 0n))).toHaveLength(3), 10_000)
     expect(await watched.stop(3)).toHaveLength(3)
   })
 
@@ -233,12 +240,12 @@ describe.skipIf(!ownsServer)('the embedded server', () => {
     const stream = newStream()
     await append(store, stream, 'no_stream', newEvents(1))
     const watched = watch(store, 'contract')
-    await vi.waitFor(() => expect(watched.seen).toHaveLength(1))
+    await vi.waitFor(() => expect(watched.seen).toHaveLength(1), 10_000)
 
     proxy.swallowAnswers()
     const events = newEvents(2)
     const sent = store.send({ stream, expectedRevision: 0n, events }, 20_000)
-    await vi.waitFor(() => expect(proxy.swallowedBytes).toBeGreaterThan(0))
+    await vi.waitFor(() => expect(proxy.swallowedBytes).toBeGreaterThan(0), 10_000)
     proxy.cut()
     expect((await sent).kind).toBe('unknown')
     proxy.pass()

@@ -61,6 +61,7 @@ test('every event and every watermark reaches the consumer once and in order, ac
   await writeLog(store)
   const first = start({ maxBatch: 30 })
   await until(standsAtEnd)
+  await until(() => first.lag().waiting === 0)
   expect(first.lag()).toMatchObject({ active: true, waiting: 0, failures: 0, stopped: [] })
   await first.stop()
   expect(await first.ended).toBeNull()

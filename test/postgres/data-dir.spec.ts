@@ -61,7 +61,8 @@ test('a killed holder is succeeded at once, a frozen one is not', async () => {
   await child.end('SIGKILL')
   const before = Date.now()
   const lock = await lockDataDir(folder)
-  expect(Date.now() - before).toBeLessThan(500)
+  // Without the 7 s that a holder elsewhere is given.
+  expect(Date.now() - before).toBeLessThan(5_000)
   await lock.release()
 })
 

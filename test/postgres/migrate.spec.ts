@@ -13,7 +13,7 @@ test('instances that migrate at the same time take turns, and one of them does t
   const files = readdirSync(new URL('migrations/', packageRoot)).map((file) => file.replace('.sql', ''))
   expect(done.flat()).toEqual(files.sort())
   expect(await migrate(url)).toEqual([])
-})
+}, 120_000)
 
 test('a doubt keeps its bigint revision and its detections', async () => {
   const url = await freshDatabase(server)

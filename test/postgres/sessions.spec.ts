@@ -45,9 +45,9 @@ test('a listener hears, connects again when cut off, says so, and hears again', 
   )
   const notify = (text: string) => pool.query('select pg_notify($1, $2)', ['News of "the" day', text])
   for (let round = 1; round <= 3; round++) {
-    await vi.waitFor(() => expect(onListening).toHaveBeenCalledTimes(round), 5_000)
+    await vi.waitFor(() => expect(onListening).toHaveBeenCalledTimes(round), 20_000)
     await notify(`round ${round}`)
-    await vi.waitFor(() => expect(heard.at(-1)).toBe(`round ${round}`))
+    await vi.waitFor(() => expect(heard.at(-1)).toBe(`round ${round}`), 20_000)
     expect(onError).toHaveBeenCalledTimes(round - 1)
     expect(await cut('liveness listen News of "the" day')).toBe(1)
   }

@@ -105,10 +105,10 @@ describe('the runner', () => {
       )
       cut += rowCount ?? 0
     }
-    await until(atHead, 20_000)
+    await until(atHead, 60_000)
     expect(runner.lag().folded).toBeLessThanOrEqual(store.all().length)
     await expectReplayEqual()
-  })
+  }, 90_000)
 
   test('of two, one leads and the other takes over', async () => {
     const first = start()
@@ -249,13 +249,13 @@ describe('a rebuild', () => {
     }
     const [, , reads] = await Promise.all([rounds(), write(), read()])
     expect(reads).toBeGreaterThan(10)
-    await until(atHead)
+    await until(atHead, 30_000)
     const live = await liveGeneration(pool)
     expect(live.generation).toBe(first.generation + 3)
     const { rows } = await pool.query("select nspname from pg_namespace where nspname like 'readmodel\\_%'")
     expect(rows).toEqual([{ nspname: live.schema }])
     await expectReplayEqual()
-  })
+  }, 90_000)
 
   test('that died half-way leaves the live rows alone, and the next one starts clean', async () => {
     const { pool, url } = database

@@ -15,6 +15,8 @@ let player: ReturnType<typeof createPlayer>
 let freshness: Freshness
 let runner: Runner | undefined
 const onAlarm = (error: Error) => console.error(error)
+/** Milliseconds: a wait that covers the start of the runner. */
+const patience = 20_000
 
 beforeEach(async () => {
   database = await openDatabase()
@@ -40,7 +42,7 @@ const written = async () => {
 test('a read waits until the row has reached the write, and then at once', async () => {
   const { id, revision } = await written()
   let passed = false
-  const waiting = freshness.waitFor(id, revision).then(() => {
+  const waiting = freshness.waitFor(id, revision, patience).then(() => {
     passed = true
   })
   await new Promise((resolve) => setTimeout(resolve, 120))
@@ -56,7 +58,7 @@ test('many waiters of many writes are all woken', async () => {
   runner = startProjections({ ...database, store, onAlarm })
   for (let round = 0; round < 30; round++) {
     const { id, revision } = await written()
-    await Promise.all([freshness.waitFor(id, revision), freshness.waitFor(id, revision)])
+    await Promise.all([freshness.waitFor(id, revision, patience), freshness.waitFor(id, revision, patience)])
   }
 })
 
@@ -65,7 +67,7 @@ test('the poll finds what no notification told of', async () => {
   const deaf = createFreshness({ pool, url: 'postgres://nobody@127.0.0.1:1/nothing' })
   try {
     const { id, revision } = await written()
-    const waiting = deaf.waitFor(id, revision)
+    const waiting = deaf.waitFor(id, revision, patience)
     runner = startProjections({ ...database, store, onAlarm })
     await waiting
   } finally {
