@@ -261,13 +261,17 @@ test('whatever the order and number of deliveries of a renewal and a later end, 
   await fc.assert(
     fc.asyncProperty(shuffled(bodies), shuffled(end), async (renewal, over) => {
       const { world, customerId } = await givenCustomer()
-      world.setClock('2026-06-20T00:00:00.000Z')
-      world.entitled({ licence: 2 })
-      for (const body of renewal) await world.deliver(body)
-      expect(world.stateOf(customerId)).toMatchObject({ ended: undefined, licence: licence(2) })
-      for (const body of over) await world.deliver(body)
-      expect(world.stateOf(customerId)).toMatchObject({ ended: { licence: licence(2) }, licence: licence(2) })
-      expect(await countMessages(world.database.pool)).toMatchObject({ waiting: 0, human: 0, failed: 0, handled: 7 })
+      try {
+        world.setClock('2026-06-20T00:00:00.000Z')
+        world.entitled({ licence: 2 })
+        for (const body of renewal) await world.deliver(body)
+        expect(world.stateOf(customerId)).toMatchObject({ ended: undefined, licence: licence(2) })
+        for (const body of over) await world.deliver(body)
+        expect(world.stateOf(customerId)).toMatchObject({ ended: { licence: licence(2) }, licence: licence(2) })
+        expect(await countMessages(world.database.pool)).toMatchObject({ waiting: 0, human: 0, failed: 0, handled: 7 })
+      } finally {
+        await world.close()
+      }
     }),
     { numRuns: 20 },
   )

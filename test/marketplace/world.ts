@@ -24,7 +24,12 @@ import { accountId, licenceArn, productCode } from './said.ts'
 export async function createWorld(start = '2026-06-15T10:20:30.000Z', legacyProductCode?: string) {
   const { aws, setClock } = await givenAws(start)
   const database = await openDatabase()
-  onTestFinished(() => database.close())
+  let closed: Promise<void> | undefined
+  const close = () => {
+    closed ??= database.close()
+    return closed
+  }
+  onTestFinished(close)
   await ensureReadModels(database.pool)
   const store = createMemoryStore()
   const alarms: string[] = []
@@ -50,6 +55,8 @@ export async function createWorld(start = '2026-06-15T10:20:30.000Z', legacyProd
   const world = {
     aws,
     database,
+    /** Closes its connections before the test ends: for a test that makes many worlds. */
+    close,
     store,
     deps,
     alarms,

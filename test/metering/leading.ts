@@ -73,7 +73,7 @@ export async function leaderWorld(start: string, settings: Partial<MeteringRules
       close: (signal = running) => rounds.close(signal),
     }
   }
-  const batchMeterUsage = (): BatchMeterUsage => awsBatchMeterUsage({ answerMs: 1_000 })
+  const batchMeterUsage = (): BatchMeterUsage => awsBatchMeterUsage()
 
   return {
     clock,
