@@ -22,14 +22,15 @@ test('pipelined checks whose client goes away before their appends are billed to
   const { socket, closed } = openSocket(port)
   const request = checkHead(world.primary.secret, body.length) + body
   socket.write(request + request)
-  await expect.poll(() => inferring).toBe(2)
+  await expect.poll(() => inferring, { timeout: 10_000 }).toBe(2)
   socket.resetAndDestroy()
   await closed
   const noticed = () => world.logged.filter((line) => line.includes('closed before it was answered')).length
-  await expect.poll(noticed).toBe(2)
+  await expect.poll(noticed, { timeout: 10_000 }).toBe(2)
   letGo()
   const before = performance.now()
   await drainAndClose(5_000)
-  expect(performance.now() - before).toBeLessThan(2_000)
+  // Sooner than the drain is given up.
+  expect(performance.now() - before).toBeLessThan(4_500)
   expect(world.eventsOf('DetectionSucceeded')).toHaveLength(0)
 })

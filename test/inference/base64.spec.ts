@@ -31,5 +31,5 @@ test('ten megabytes take milliseconds, accepted or refused', () => {
   expect(decodeBase64(text)).toHaveLength(7.5 * 1024 * 1024)
   expect(decodeBase64(`${text.slice(0, -4)} QUJ`)).toBeNull()
   // Measured: 13 ms each on an idle core; the bound leaves room for a busy machine.
-  expect(performance.now() - start).toBeLessThan(500)
+  expect(performance.now() - start).toBeLessThan(2_000)
 })
