@@ -28,7 +28,7 @@ describe('the authenticator', () => {
     const begin = (proof: { password: string; code: string }) => accounts.beginAuthenticatorChange(session, proof)
     expect(await accounts.pendingAuthenticator(session)).toBeNull()
     expect(await begin({ password: next, code: world.nextCode(secret) })).toEqual({ kind: 'wrong', what: 'password' })
-    expect(await begin({ password, code: '000000' })).toEqual({ kind: 'wrong', what: 'code' })
+    expect(await begin({ password, code: world.wrongCode(secret) })).toEqual({ kind: 'wrong', what: 'code' })
     expect(await begin({ password, code: world.nextCode(secret) })).toEqual({ kind: 'ok' })
     const { secret: fresh = '' } = (await accounts.pendingAuthenticator(session)) ?? {}
     expect(fresh).not.toBe(secret)

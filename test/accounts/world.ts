@@ -45,6 +45,14 @@ export function accountsWorld() {
       return world.code(secret)
     },
     code: (secret: string) => generateSync({ secret, epoch: Math.floor(world.now() / 1_000) }),
+    /** A code of no half minute about now: a fixed one would be right once in a million times. */
+    wrongCode(secret: string): string {
+      const now = Math.floor(world.now() / 1_000)
+      const right = [-2, -1, 0, 1, 2, 3].map((ahead) => generateSync({ secret, epoch: now + ahead * 30 }))
+      return ['000000', '111111', '222222', '333333', '444444', '555555', '666666'].find(
+        (code) => !right.includes(code),
+      ) as string
+    },
     /** Waits for letters that are under way; returns those to an address, the newest first. */
     async lettersTo(email: string): Promise<Letter[]> {
       await parts.accounts.drained()

@@ -80,7 +80,7 @@ describe('activation', () => {
     const url = `/console/activate/${await people.activationToken(served.customerId)}`
     await browser.get(url)
     const page = await browser.submit(url, { password: goodPassword, again: goodPassword })
-    const wrong = await browser.post('/console/enrol', { code: '000000' })
+    const wrong = await browser.post('/console/enrol', { code: people.wrongCode(secretIn(page.html)) })
     expect([wrong.status, secretIn(wrong.html)]).toEqual([403, secretIn(page.html)])
     expect((await browser.get('/console/dashboard')).location).toMatch('/console/sign-in')
   })
