@@ -98,6 +98,7 @@ test('a deactivated account is offered nothing that would be refused', async () 
     expect(body, page).not.toContain('/regenerate"')
   }
   expect(await read('dashboard')).not.toMatch(/credits left|Keeps going|No call yet/)
+  expect(await read('keys')).not.toContain('Regenerate')
 })
 
 test('the fee of an Enterprise plan is said to be the list price, wherever it stands', async () => {

@@ -23,25 +23,35 @@ export function KeysPage(props: {
     <Page {...props.frame} title="API keys" place="keys">
       <h1>API keys</h1>
       <Refused customer={customer} now={now} />
-      <p>
-        The primary and the secondary key do the same. Keep one as a backup, so that you can replace the other without a
-        pause.
-      </p>
+      {customer?.deactivated ? (
+        ''
+      ) : (
+        <p>
+          The primary and the secondary key do the same. Keep one as a backup, so that you can replace the other without
+          a pause.
+        </p>
+      )}
       <div class="pair">
         <KeyBlock slot="primary" found={keys.primary} customer={customer} now={now} />
         <KeyBlock slot="secondary" found={keys.secondary} customer={customer} now={now} />
       </div>
-      <Block title="Replace a key without a pause">
-        <ol>
-          <li>Switch your code to the other key.</li>
-          <li>Regenerate the key you want to replace.</li>
-          <li>Put the new key into your code, and regenerate the other one a few days later.</li>
-        </ol>
-        <p>
-          <a href="/console/first-call">Show code that calls the API</a>
-        </p>
-      </Block>
+      {customer?.deactivated ? '' : <Rotation />}
     </Page>
+  )
+}
+
+function Rotation(): Html {
+  return (
+    <Block title="Replace a key without a pause">
+      <ol>
+        <li>Switch your code to the other key.</li>
+        <li>Regenerate the key you want to replace.</li>
+        <li>Put the new key into your code, and regenerate the other one a few days later.</li>
+      </ol>
+      <p>
+        <a href="/console/first-call">Show code that calls the API</a>
+      </p>
+    </Block>
   )
 }
 
