@@ -1,5 +1,5 @@
 /** The whole product at once, on photographs of the caller's: start, check over HTTP, look into the log, stop. */
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, extname, join } from 'node:path'
 import type { Logger } from 'pino'
@@ -12,6 +12,7 @@ import type { LoadedConfig } from '../config.ts'
 import { customerStream } from '../events/catalogue.ts'
 import type { StoredEvent } from '../eventstore/store.ts'
 import { type App, startApp } from '../main.ts'
+import { removeDataDir } from '../postgres/home.ts'
 import { drawFaces } from './draw.ts'
 import { demoConfig } from './settings.ts'
 
@@ -63,7 +64,7 @@ export async function demonstrate({ config, report }: LoadedConfig, options: Dem
     await checkAll(app, options)
   } finally {
     await app?.stop()
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true })
+    if (folder !== undefined) await removeDataDir(folder)
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { canEnter, chooseServerUser, isRoot, type ServerUser } from './server-user.ts'
 
@@ -12,7 +12,7 @@ export interface Home {
 }
 
 /** Where data lie that cannot lie in the data directory. Survives a reboot, unlike the folder for temporary files. */
-const ELSEWHERE = '/var/lib/liveness'
+export const ELSEWHERE = '/var/lib/liveness'
 
 const pointerIn = (dataDir: string) => join(resolve(dataDir), 'postgres-location')
 
@@ -57,6 +57,13 @@ export async function findHome(dataDir: string): Promise<Home> {
   await writeFile(pointer, `${outside}\n`)
   await rmdir(inside)
   return moved
+}
+
+/** Deletes a data directory and its database, wherever that lies; the server has stopped. */
+export async function removeDataDir(dataDir: string): Promise<void> {
+  const pointer = pointerIn(dataDir)
+  if (existsSync(pointer)) await rm((await readFile(pointer, 'utf8')).trim(), { recursive: true, force: true })
+  await rm(dataDir, { recursive: true, force: true })
 }
 
 function openHome(path: string): Home {
