@@ -26,6 +26,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.spec.ts'],
     globalSetup: ['test/support/global-setup.ts'],
+    setupFiles: ['test/support/month-end.ts'],
     sequence: { sequencer: LongFirst },
     // On two cores: many of the files wait for servers, brokers and browsers more than they compute.
     maxWorkers: 3,
