@@ -38,8 +38,8 @@ export async function rawLog(databaseUrl: string) {
   }
 }
 
-/** What customers and auditors are told: all rows of the read models, and the statements of a customer's months. */
-export async function told(url: string, eventStoreUrl: string, customerId: string) {
+/** What customers and auditors are told: all rows of the read models, and a customer's statements of February and of `month`. */
+export async function told(url: string, eventStoreUrl: string, customerId: string, month: string) {
   const pool = connect(url)
   const store = connectEventStore(eventStoreUrl)
   try {
@@ -50,7 +50,7 @@ export async function told(url: string, eventStoreUrl: string, customerId: strin
       const { rows } = await pool.query<{ row: string }>(`select t::text as row from readmodel.${view} t order by 1`)
       return [view, ...rows.map(({ row }) => row)]
     })
-    const statements = ['2026-02', new Date().toISOString().slice(0, 7)].map(async (month) => {
+    const statements = ['2026-02', month].map(async (month) => {
       const unexpected = (fault: unknown) => {
         throw new Error(JSON.stringify(fault))
       }
@@ -82,25 +82,31 @@ export async function withServers<T>(
   }
 }
 
-/** Two records of today: one that AWS has accepted, one that waits to be sent. */
+const hourMs = 3_600_000
+const monthOf = (time: number) => new Date(time).toISOString().slice(0, 7)
+
+/** Two records of the last hours, in one month: one that AWS has accepted, one that waits to be sent. */
 export async function today() {
   const { world, customerId } = await february()
   const { player } = world
   const detect = (minutes: number) =>
     player.play([{ customer: 0, minutes, action: { kind: 'detect', key: undefined } }])
-  // From five minutes past an hour on, so that neither group of calls lies across an hour's end.
-  const begin = Math.floor(Date.now() / 3_600_000 - 4) * 3_600_000 + 5 * 60_000
+  // From five minutes past an hour on, so that neither group of calls lies across an hour's end; and both before a month's
+  // end or both after it: the second would be paid by the new month's credits, and nothing would wait.
+  const fourHoursAgo = Math.floor(Date.now() / hourMs - 4) * hourMs + 5 * 60_000
+  const inOneMonth = monthOf(fourHoursAgo) === monthOf(fourHoursAgo + 2 * hourMs)
+  const begin = inOneMonth ? fourHoursAgo : fourHoursAgo - 2 * hourMs
   const gapMinutes = Math.ceil((begin - Date.parse(player.now)) / 60_000)
   for (let i = 0; i < 6; i++) await detect(i === 0 ? gapMinutes : 1)
   await world.meter({ hours: 1.25 })
   for (let i = 0; i < 3; i++) await detect(i === 0 ? 90 : 1)
   await world.meter({ hours: 1.25, send: false })
-  return { world, customerId }
+  return { world, customerId, month: monthOf(begin) }
 }
 
 /** Fills `dataDir`. Every table that is no read model holds something. */
 export async function fillDataDir(dataDir: string) {
-  const { world, customerId } = await today()
+  const { world, customerId, month } = await today()
   const { config } = loadConfig({ DATA_DIR: dataDir }, '/nowhere')
   mkdirSync(dataDir, { recursive: true })
   writeFileSync(join(dataDir, 'audit-signing.key'), world.privateKey.export({ type: 'pkcs8', format: 'pem' }))
@@ -122,7 +128,7 @@ export async function fillDataDir(dataDir: string) {
     await pool.query(tableRows, [customerId, randomBytes(32), createHash('sha256').update('x').digest()])
     await pool.end()
   })
-  return { world, customerId }
+  return { world, customerId, month }
 }
 
 /** One statement with a row for each table; microseconds, bytes, arrays and JSON among them. */
