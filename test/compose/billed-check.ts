@@ -7,11 +7,11 @@ import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { reachableFolder } from '../support/folder.ts'
 import { agreement, bodyOf, call } from '../support/load.ts'
+import { freePort } from '../support/ports.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import {
   createCustomer,
   eventsOf,
-  freePort,
   haveShared,
   liveness,
   photograph,

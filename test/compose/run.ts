@@ -9,7 +9,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../../src/built.ts'
-import { freePort } from '../support/product.ts'
+import { freePort } from '../support/ports.ts'
 
 const root = fileURLToPath(packageRoot)
 

@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { errorAnswer } from '../../src/http/schemas.ts'
 import { version } from '../../src/version.ts'
-import { freePort } from '../support/product.ts'
+import { freePort } from '../support/ports.ts'
 import { compose, ours, root } from './compose-file.ts'
 import { haveTool } from './tools.ts'
 

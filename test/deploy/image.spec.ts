@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { freePort } from '../support/product.ts'
+import { freePort } from '../support/ports.ts'
 import { root } from './compose-file.ts'
 import { buildFileSet, dockerfile, isInContext, stages } from './dockerfile.ts'
 

@@ -8,17 +8,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { reachableFolder } from '../support/folder.ts'
 import { agreement, startLoad } from '../support/load.ts'
+import { freePort } from '../support/ports.ts'
 import { childrenOf } from '../support/processes.ts'
-import {
-  createCustomer,
-  eventsOf,
-  face,
-  freePort,
-  liveness,
-  type Running,
-  startProduct,
-  usage,
-} from '../support/product.ts'
+import { createCustomer, eventsOf, face, liveness, type Running, startProduct, usage } from '../support/product.ts'
 
 const rounds = Number(process.env.CHAOS_ROUNDS ?? 1)
 const folder = reachableFolder('liveness-chaos-')

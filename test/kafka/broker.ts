@@ -3,12 +3,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Kafka as KafkaClient, logLevel } from 'kafkajs'
 import { lockDataDir } from '../../src/data-dir.ts'
+import { freePort } from '../support/ports.ts'
 import { ensureClasses } from './classes.ts'
 import { ensureJars } from './jars.ts'
 import { type Secured, scramUser, securedListener } from './secured.ts'
@@ -108,8 +108,8 @@ async function runOnce(jars: string, option: string): Promise<void> {
 
 async function launch(jars: string, dir: string, options: KafkaOptions, classes: string[]): Promise<Process> {
   const { port: wanted = 0, secured } = options
-  const [first = 0, controllerPort = 0] = await freePorts(2)
-  const port = wanted === 0 ? first : wanted
+  const port = wanted === 0 ? await freePort() : wanted
+  const controllerPort = await freePort()
   const properties = join(dir, 'server.properties')
   await writeFile(properties, propertiesOf(port, controllerPort, join(dir, 'log'), options))
   await mkdir(join(dir, 'log'), { recursive: true })
@@ -186,17 +186,6 @@ async function untilAnswered(broker: ChildProcess, port: number): Promise<void> 
 }
 
 const tail = async (dir: string) => (await readFile(join(dir, 'output'), 'utf8')).slice(-2_000)
-
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => {
-    const address = server.address()
-    return typeof address === 'object' && address !== null ? address.port : 0
-  })
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
-}
 
 /** Short sessions, or a killed broker would wait 12 s for its own old session to end before it serves again. */
 function propertiesOf(port: number, controllerPort: number, dir: string, { proxied, secured }: KafkaOptions): string {

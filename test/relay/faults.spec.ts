@@ -12,15 +12,15 @@ import { type Relay, startRelay } from '../../src/relay/relay.ts'
 import { postgresRelayStates } from '../../src/relay/state.ts'
 import { appendTick } from '../../src/relay/ticks.ts'
 import { kafkaTopic } from '../../src/relay/topic.ts'
-import { freePorts } from '../kafka/broker.ts'
 import { type Database, openDatabase, until } from '../projections/support.ts'
 import { createCustomerLog } from '../support/customer-log.ts'
 import { type Kafka, kafkaForTests } from '../support/kafka.ts'
+import { freePort } from '../support/ports.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import { startProxy, type TcpProxy } from '../support/proxy.ts'
 import { expectTopicOfLog, readLog, readTopic } from './support.ts'
 
-const [proxiedPort = 0] = await freePorts(1)
+const proxiedPort = await freePort()
 const proxy: TcpProxy = await startProxy(proxiedPort)
 const proxied = { port: proxiedPort, proxyPort: proxy.port }
 const kafka: Kafka | null = await kafkaForTests('the relay under faults', 'restarts', { proxied })

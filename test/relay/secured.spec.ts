@@ -13,19 +13,19 @@ import { alarmsOf, createLogger } from '../../src/http/logging.ts'
 import { startApp } from '../../src/main.ts'
 import { type KafkaSettings, kafkaSettings } from '../../src/relay/kafka-settings.ts'
 import { billingTopic, kafkaClient, kafkaTopic, TopicMisconfigured } from '../../src/relay/topic.ts'
-import { freePorts } from '../kafka/broker.ts'
 import { itemsOf, writeLog } from '../metering/feeding.ts'
 import { makeCertificates } from '../support/certificates.ts'
 import { reachableFolder } from '../support/folder.ts'
 import { type Kafka, kafkaForTests } from '../support/kafka.ts'
 import { createMemoryStore } from '../support/memory-store.ts'
+import { freePort } from '../support/ports.ts'
 import { startTestStack } from '../support/stack.ts'
 import { readTopic } from './support.ts'
 
 const there = spawnSync('openssl', ['version']).status === 0
 if (!there) console.warn('SKIPPED: Kafka by TLS needs the command openssl')
 const folder = reachableFolder('liveness-kafka-tls-')
-const [port = 0] = await freePorts(1)
+const port = await freePort()
 const user = { username: 'liveness', password: 'correct-horse' }
 const kafka = there ? await startSecured() : null
 const caFileOf = (authority: string) => join(folder, `${authority}-ca.crt`)

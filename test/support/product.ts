@@ -2,11 +2,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { packageRoot } from '../../src/built.ts'
 import { drawnFace } from './drawn-face.ts'
+import { freePort } from './ports.ts'
 
 export const shared = fileURLToPath(new URL('../shared/', packageRoot))
 /** Weights of the preferred set, when they lie beside the repository; without them the product runs the set it ships with. */
@@ -25,15 +25,6 @@ export function haveShared(suite: string): boolean {
 }
 
 export const photograph = (path: string): Buffer => readFileSync(`${shared}faces/${path}`)
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
 
 type Environment = Readonly<Record<string, string>>
 export const environment = (env: Environment): NodeJS.ProcessEnv => {

@@ -6,8 +6,9 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../../../src/built.ts'
+import { freePort } from '../../support/ports.ts'
 import { signal } from '../../support/processes.ts'
-import { freePort, modelsEnv } from '../../support/product.ts'
+import { modelsEnv } from '../../support/product.ts'
 
 const command = fileURLToPath(new URL('dist/cli.js', packageRoot))
 const later = fileURLToPath(new URL('later.mjs', import.meta.url))

@@ -8,8 +8,8 @@ import { findHome } from '../../../src/postgres/home.ts'
 import { halt, launch, type Server, untilReady } from '../../../src/postgres/server.ts'
 import { type Kafka, startKafka } from '../../kafka/broker.ts'
 import { reachableFolder } from '../../support/folder.ts'
+import { freePort } from '../../support/ports.ts'
 import { childrenOf, signal } from '../../support/processes.ts'
-import { freePort } from '../../support/product.ts'
 
 export interface Outage {
   readonly name: string
