@@ -35,5 +35,7 @@ export default defineConfig({
     isolate: false,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Less than a test has, so that it is the condition that is named.
+    expect: { poll: { timeout: 20_000 } },
   },
 })

@@ -64,8 +64,8 @@ describe('activation', () => {
       }),
     ).rejects.toThrow('the ledger is away')
     // Postgres ends other transactions that are silent for so long.
-    const impatient = connect(`${world.pool.options.connectionString}?idle_in_transaction_session_timeout=200`)
-    const issue = () => delay(400, 'keys')
+    const impatient = connect(`${world.pool.options.connectionString}?idle_in_transaction_session_timeout=2000`)
+    const issue = () => delay(2_500, 'keys')
     const both = await Promise.all([1, 2].map(() => issueFirstKeys({ pool: impatient }, accountId, issue)))
     expect(both.sort()).toEqual(['keys', null])
     await impatient.end()

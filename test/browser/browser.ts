@@ -63,8 +63,10 @@ export function useChromium(there: boolean) {
 }
 
 /** What a reader finds in the main part of the page. */
-export const mainText = async (page: Page): Promise<string> =>
-  ((await page.locator('main').textContent()) ?? '').replace(/\s+/g, ' ')
+export async function mainText(page: Page): Promise<string> {
+  await page.waitForLoadState('domcontentloaded') // a click ends before the page that it leads to is there to its end
+  return ((await page.locator('main').textContent()) ?? '').replace(/\s+/g, ' ')
+}
 
 /** Presses the button of that name; the status of the answer that it leads to. */
 export async function press(page: Page, name: string): Promise<number> {
@@ -72,6 +74,7 @@ export async function press(page: Page, name: string): Promise<number> {
     page.waitForResponse((response) => response.request().isNavigationRequest()),
     page.getByRole('button', { name, exact: true }).click(),
   ])
+  await page.waitForLoadState('domcontentloaded')
   return answer.status()
 }
 

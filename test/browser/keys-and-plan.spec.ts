@@ -17,6 +17,8 @@ async function enter(options: Parameters<typeof stage.person>[0], script = true)
   return { person, page }
 }
 const call = (key: string) => check(stage.url, key, face)
+/** Resolves once they hold every call so far: usage waits for them, the overview shows what is there. */
+const readModelsOf = async ({ keys }: Person) => expect((await usage(stage.url, keys.primary)).status).toBe(200)
 const statusOfCall = async ({ keys }: Person) => (await call(keys.primary)).status
 /** Type and actor of the newest events of the log. */
 const newest = async ({ customerId }: Person, many: number) =>
@@ -72,6 +74,7 @@ describe.skipIf(!there).each(modes)('the plan $mode', ({ script }) => {
     const on = await mainText(page)
     expect(on).toContain('The hard cap is on. The API stops at 2 calls a month.')
     expect(on).toContain('Stops at 2 calls, never costs more.')
+    await readModelsOf(person)
     await follow(page, 'Overview')
     expect(await mainText(page)).toContain('Stopped: the limit of 2 calls is reached.')
 
@@ -80,6 +83,7 @@ describe.skipIf(!there).each(modes)('the plan $mode', ({ script }) => {
     const { status, body } = await call(person.keys.primary)
     expect([status, body.metadata]).toMatchObject([200, { remaining_calls: 0, over_limit_calls: 1 }])
     expect(await mainText(page)).toContain('Keeps going past 2 calls, $0.15 for each further call.')
+    await readModelsOf(person)
     await follow(page, 'Overview')
     expect(await mainText(page)).toContain('2 of 2 credits used. 1 call past them as overage.')
     const actor = `console:${person.accountId}`

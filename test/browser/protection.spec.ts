@@ -111,7 +111,7 @@ describe.skipIf(!there)('a session', () => {
     const { page } = await onPlan()
     expect((await page.goto('/console/nothing'))?.status()).toBe(404)
     await page.getByRole('link', { name: 'Go to the overview' }).click()
-    expect(await page.getByRole('heading', { name: 'Overview' }).count()).toBe(1)
+    await expect.poll(() => page.getByRole('heading', { name: 'Overview' }).count()).toBe(1)
   })
 
   test('that is missing or has ended is 403 to a program, in the common structure', async () => {

@@ -159,7 +159,8 @@ describe('beside a running start', () => {
   afterAll(() => app?.kill('SIGTERM'))
 
   test('commands attach to it', async () => {
-    expect(existsSync(join(env.DATA_DIR, 'runtime.json'))).toBe(true)
+    // It serves a moment before it has written where its servers are.
+    await expect.poll(() => existsSync(join(env.DATA_DIR, 'runtime.json'))).toBe(true)
     await roundTrip()
     expect(app.process.exitCode).toBeNull()
   }, 60_000)

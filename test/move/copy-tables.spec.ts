@@ -9,7 +9,7 @@ import { freshDatabase } from '../support/postgres.ts'
 /** A database with a table, and somebody who has it for themselves until `release`. */
 async function held(rows: string) {
   const url = await freshDatabase(inject('postgresUrl'))
-  const pool = connect(`${url}?idle_in_transaction_session_timeout=200`)
+  const pool = connect(`${url}?idle_in_transaction_session_timeout=2000`)
   await pool.query(`create table moving as select * from (values ${rows}) as t (n, note)`)
   const holder = new pg.Client({ connectionString: url })
   await holder.connect()
@@ -21,7 +21,7 @@ async function held(rows: string) {
       const query =
         'select from pg_locks l join pg_database d on d.oid = l.database where datname = current_database() and not granted'
       await expect.poll(async () => (await holder.query(query)).rowCount, { interval: 10 }).toBe(1)
-      await delay(400)
+      await delay(2_500)
     },
     release: () => holder.end(),
   }
