@@ -13,8 +13,8 @@ export interface Failures {
   readonly fail: (error: Error) => void
   /** A role has stopped for good: an alarm of the role's name. */
   readonly roleStopped: (role: StoppingRole, error: Error) => void
-  /** What the last role to stop said; undefined while none has. */
-  readonly stopped: () => string | undefined
+  /** What each role that has stopped said. */
+  readonly stopped: () => readonly string[]
 }
 
 /** Roles that a log, a topic or tables of another kind than they know bring to an end. */
@@ -28,7 +28,7 @@ const whoHas: Readonly<Record<StoppingRole, string>> = {
 
 /** @param log of the process */
 export function createFailures(roles: readonly Role[], log: Logger): Failures {
-  let stopped: string | undefined
+  const stopped = new Map<StoppingRole, string>()
   let fail = (_: Error) => {}
   const failed = new Promise<Error>((resolve) => {
     fail = resolve
@@ -37,10 +37,11 @@ export function createFailures(roles: readonly Role[], log: Logger): Failures {
     failed,
     fail,
     roleStopped(role, error) {
-      stopped = `${whoHas[role]} stopped for good: ${error.message}`
-      roleLog(log, role).fatal({ err: error, alarm: role }, stopped)
+      const said = `${whoHas[role]} stopped for good: ${error.message}`
+      stopped.set(role, said)
+      roleLog(log, role).fatal({ err: error, alarm: role }, said)
       if (!roles.includes('api')) fail(error)
     },
-    stopped: () => stopped,
+    stopped: () => [...stopped.values()],
   }
 }

@@ -25,7 +25,7 @@ export interface OperatedParts {
   /** Null where no Kafka is set. */
   readonly kafka: KafkaSettings | null
   /** Why a role of this process has stopped for good; undefined while none has. */
-  readonly stopped: () => string | undefined
+  readonly stopped: () => readonly string[]
   /** As createLogger made it: it counts the alarms. */
   readonly log: Logger
 }

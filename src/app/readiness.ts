@@ -23,8 +23,8 @@ export interface ReadinessParts {
   readonly metering: Pick<MeteringRoles, 'relay' | 'feed'>
   /** Undefined without the role api. */
   readonly inference: Pick<Inference, 'set' | 'queueDepth'> | undefined
-  /** Why a role of this process has stopped for good; undefined while none has. */
-  readonly stopped: () => string | undefined
+  /** Why roles of this process have stopped for good. */
+  readonly stopped: () => readonly string[]
 }
 
 /** Many may ask at the same time: each server is asked once for all of them. */
@@ -43,7 +43,7 @@ export function createReadiness(parts: ReadinessParts): () => Promise<Readiness>
     const reasons = [
       serverFault,
       clockFault(clock),
-      stopped(),
+      ...stopped(),
       // Where a server is away, that is the reason, and how far the read models are is not known.
       serverFault === null ? lagFault(lagMs) : null,
       fault,

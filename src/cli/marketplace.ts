@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import type { System } from '../app/system.ts'
 import { licenceIdentity } from '../commands/plans.ts'
 import { marketplaceDeps } from '../marketplace/assemble.ts'
-import { assign, CannotAssign, retryMessage } from '../marketplace/assign.ts'
+import { assign, CannotAssign, dismissMessage, retryMessage } from '../marketplace/assign.ts'
 import { type KeptMessage, listMessages, listUndecided } from '../marketplace/messages.ts'
 import { CommandError, customerIdArgument, print, printJson, printTable } from './output.ts'
 import { withSystem } from './system.ts'
@@ -40,6 +40,20 @@ export function addMarketplaceCommands(program: Command): void {
         const outcome = 'outcome' in more ? more.outcome : ''
         if (json) return printJson({ id, state, outcome })
         print(`${state}${outcome === '' ? '' : `: ${outcome}`}`)
+      }),
+    )
+
+  marketplace
+    .command('dismiss')
+    .description('close a message that is not understood, when a person has read it and it asks for nothing')
+    .argument('<message>', 'its name, as `marketplace messages` shows it')
+    .requiredOption('--reason <text>', 'kept beside the message')
+    .option('--json', 'one JSON object')
+    .action((id: string, { reason, json }: { reason: string; json?: true }) =>
+      withSystem(async (system) => {
+        await dismissMessage(system, id, reason).catch(asCommandError)
+        if (json) return printJson({ id, state: 'handled', outcome: `dismissed: ${reason}` })
+        print(`Message ${id} is dismissed: ${reason}`)
       }),
     )
 

@@ -282,20 +282,21 @@ function regenerateKey(state: CustomerState, command: Of<'RegenerateApiKey'>, at
 
 /**
  * An upgrade (a larger plan, or more credits on the same plan) takes effect at once and clears a scheduled change; the
- * present terms clear one of the same origin; a downgrade waits for the first UTC month that begins at or after the
- * contract's renewal, or for the next month where no contract date is known (docs/design.md, "Two clocks").
+ * present terms clear one of the same origin, and are an operator's who names the plan alone; a downgrade waits for the
+ * UTC month that begins with or after the contract's renewal, else for the next one (docs/design.md, "Two clocks").
  */
 function setPlan(state: CustomerState, command: Of<'SetPlan'>, at: string): Decision {
   const before = state.terms
-  const after = termsOf(command.plan, command.monthlyLimit)
+  const samePlan = command.plan === before.plan
+  const agreed = samePlan && command.origin === 'operator' ? before.monthlyLimit : undefined
+  const after = termsOf(command.plan, command.monthlyLimit ?? agreed)
   const base = { customerId: state.customerId, occurredAt: at }
-  if (after.plan === before.plan && after.monthlyLimit === before.monthlyLimit) {
+  if (samePlan && after.monthlyLimit === before.monthlyLimit) {
     // A downgrade is taken back before it takes effect, each where it was made: AWS confirms its plan again and again.
     if (state.scheduled === undefined) return []
     if (state.scheduled.origin === command.origin) return [cancelled(base, state.scheduled)]
     return command.origin === 'marketplace' ? [] : scheduledThere
   }
-  const samePlan = after.plan === before.plan
   if (samePlan ? after.monthlyLimit < before.monthlyLimit : !isUpgrade(before.plan, after.plan)) {
     const effectiveMonth = downgradeMonth(state.licence, at)
     if (isDeepStrictEqual(state.scheduled, { ...after, effectiveMonth, origin: command.origin })) return []

@@ -221,7 +221,7 @@ export function refusesEveryKey(
   }: { readonly deactivated: boolean; readonly ended?: Pick<Ended, 'paidUntil'> | null | undefined },
   at: string,
 ): boolean {
-  return deactivated || (ended !== null && ended !== undefined && at >= ended.paidUntil)
+  return deactivated || (ended ? at >= ended.paidUntil : false)
 }
 
 /** Whether a key may be used at `at`: in a slot, not expired, of a customer who is active. */

@@ -1,4 +1,4 @@
-/** What an operator decides about AWS Marketplace: whose a licence is, and that a message is tried again. */
+/** What an operator decides about AWS Marketplace: whose a licence is, and what becomes of a message. */
 import { randomUUID } from 'node:crypto'
 import { licenceIdentity } from '../commands/plans.ts'
 import { handle } from './handle.ts'
@@ -57,6 +57,26 @@ export async function retryMessage(
   if (message === undefined) throw new CannotAssign(`There is no message ${id}.`)
   const { deliveryId, sentAt, body } = message
   const outcome = await handle(deps, { messageId: deliveryId, sentAt: sentAt.toISOString(), body })
-  if (outcome.state !== 'unknown') await closeUnknown(deps.pool, id)
+  // By now it is kept by another name, which says its kind.
+  if (outcome.state !== 'unknown') await closeUnknown(deps.pool, id, 'understood by now, and kept by its kind')
   return outcome
+}
+
+/**
+ * Closes a message that no version understands and that has been read by a person. One that is understood is closed by
+ * what it says.
+ * @throws CannotAssign
+ */
+export async function dismissMessage(
+  { pool }: Pick<MarketplaceDeps, 'pool'>,
+  id: string,
+  reason: string,
+): Promise<void> {
+  if (await closeUnknown(pool, id, `dismissed: ${reason}`)) return
+  const message = (await listMessages(pool)).find((one) => one.id === id)
+  throw new CannotAssign(
+    message === undefined
+      ? `There is no message ${id}.`
+      : `Message ${id} is ${message.state}: only one that is not understood can be dismissed.`,
+  )
 }

@@ -96,13 +96,14 @@ export async function noteOutcome(
   )
 }
 
-/** Closes a message that was not understood and is kept by another name now, which says its kind. */
-export async function closeUnknown(pool: pg.Pool, id: string): Promise<void> {
-  await pool.query(
-    `update marketplace_messages set state = 'handled', outcome = 'understood by now, and kept by its kind',
-       handled_at = clock_timestamp() where id = $1 and state = 'unknown'`,
-    [id],
+/** Closes a message that was not understood; returns false where it is no such one. */
+export async function closeUnknown(pool: pg.Pool, id: string, outcome: string): Promise<boolean> {
+  const { rowCount } = await pool.query(
+    `update marketplace_messages set state = 'handled', outcome = $2, handled_at = clock_timestamp()
+     where id = $1 and state = 'unknown'`,
+    [id, outcome],
   )
+  return rowCount === 1
 }
 
 export interface KeptMessage {

@@ -16,8 +16,8 @@ export interface Customer {
   /** The UTC month, `YYYY-MM`. */
   readonly month: string
   readonly licence: Licence
-  readonly scheduled: CustomerState['scheduled'] | null
-  readonly ended: CustomerState['ended'] | null
+  readonly scheduled: NonNullable<CustomerState['scheduled']> | null
+  readonly ended: NonNullable<CustomerState['ended']> | null
   readonly deactivated: boolean
   readonly registeredAt: string
   readonly lastEventAt: string

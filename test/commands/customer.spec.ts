@@ -252,6 +252,20 @@ describe('plans', () => {
       .when(stay, later)
       .records()
   })
+  test('a limit that was agreed stays for an operator who names the present plan alone; AWS names what it means', () => {
+    const set = { type: 'SetPlan', plan: 'standard', origin: 'operator', reason: 'asked' } as const
+    const agreed = [may, registration({ monthlyLimit: 60_000 })] as const
+    given(history(agreed)).when(set, later).records()
+    given(history(agreed, [may, { ...set, plan: 'starter' }]))
+      .when(set, later)
+      .records({ type: 'ScheduledPlanChangeCancelled', data: { plan: 'starter' } })
+    given(history(agreed))
+      .when({ ...set, origin: 'marketplace' }, later)
+      .records({ type: 'PlanChangeScheduled', data: { plan: 'standard', monthlyLimit: 5_000 } })
+    given(history(agreed))
+      .when({ ...set, plan: 'business' }, later)
+      .records({ type: 'PlanChanged', data: { plan: 'business', monthlyLimit: 30_000 } })
+  })
 })
 
 describe('the hard cap', () => {

@@ -91,7 +91,7 @@ test('a deactivated account is offered nothing that would be refused', async () 
   const read = reader(console)
   await console.command({ type: 'SetPlan', plan: 'starter', origin: 'operator', reason: 'asked for' })
   await console.command({ type: 'DeactivateCustomer', reason: 'asked for' })
-  for (const page of ['dashboard', 'usage', 'plan', 'keys', 'first-call']) {
+  for (const page of ['dashboard', 'usage', 'plan', 'keys', 'keys/primary/regenerate', 'first-call']) {
     expect(await read(page), page).toContain('Stopped: this account is deactivated. Every call is answered with 401.')
     const { body } = await console.get(`/console/${page}`)
     expect(body.match(/action="[^"]*"/g), page).toEqual(['action="/console/sign-out"'])

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { assign, CannotAssign, retryMessage } from '../../src/marketplace/assign.ts'
+import { assign, CannotAssign, dismissMessage, retryMessage } from '../../src/marketplace/assign.ts'
 import { readMessage } from '../../src/marketplace/lifecycle.ts'
 import { countMessages, keep, listMessages, listUndecided } from '../../src/marketplace/messages.ts'
 import { registration } from '../support/given.ts'
@@ -85,6 +85,22 @@ test('a message that failed is handled again when the operator says so', async (
   expect(await retryMessage(world.deps, failed?.id ?? '')).toMatchObject({ state: 'handled' })
   expect(world.stateOf(customerId).terms.plan).toBe('business')
   await expect(retryMessage(world.deps, 'made-up')).rejects.toThrow('There is no message made-up.')
+})
+
+test('only a message that is not understood can be dismissed, with the reason kept', async () => {
+  const world = await createWorld()
+  await world.deliver(licenceEvent('Updated', licenceArn(1), { agreement: 'agmt-1' }))
+  await world.deliver('{"action": "something-new"}')
+  const [known, unknown] = await listMessages(world.database.pool)
+  const dismiss = (id = '') => dismissMessage(world.deps, id, 'an advertisement')
+  await dismiss(unknown?.id)
+  expect(await listMessages(world.database.pool)).toMatchObject([
+    { id: known?.id, state: known?.state },
+    { state: 'handled', outcome: 'dismissed: an advertisement', body: '{"action": "something-new"}' },
+  ])
+  await expect(dismiss(unknown?.id)).rejects.toThrow('is handled: only one that is not understood')
+  await expect(dismiss(known?.id)).rejects.toThrow('only one that is not understood')
+  await expect(dismiss('made-up')).rejects.toThrow('There is no message made-up.')
 })
 
 describe('an end that an older program kept without understanding it', () => {

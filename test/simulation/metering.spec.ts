@@ -9,7 +9,7 @@ import { simulate } from './run.ts'
  */
 const kept = [244, 448, 2937, 2988, 7721, 7843]
 const one = process.env.SIMULATION_SEED
-const count = Number(process.env.SIMULATION_SEEDS ?? 200)
+const count = Number(process.env.SIMULATION_SEEDS ?? 100)
 const first = Number(process.env.SIMULATION_FIRST ?? 1)
 
 test(
@@ -29,7 +29,7 @@ test(
       for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += run[key]
       for (const [kind, times] of Object.entries(run.alarms)) alarms[kind] = (alarms[kind] ?? 0) + times
     }
-    if (one !== undefined || count > 200) console.info({ seeds: seeds.length, ...sums, alarms })
+    if (one !== undefined || count > 100) console.info({ seeds: seeds.length, ...sums, alarms })
     expect(broken).toEqual({})
     if (seeds.length >= 100) {
       expect(sums.overage).toBeGreaterThan(seeds.length)
@@ -41,7 +41,7 @@ test(
 
 /** Seeds that need not find every bug each; one of them must. */
 const plantSeeds = [1, 2, 3, 4, 5, 6]
-test.skipIf(one !== undefined || count > 200).each<[Plant, string]>([
+test.skipIf(one !== undefined || count > 100).each<[Plant, string]>([
   ['no_head_check', 'a consumer that does not look at the heads'],
   ['seal_before_the_watermark', 'a leader that seals by its clock'],
   ['retry_decides_again', 'a record that is stamped anew when it is sent again'],

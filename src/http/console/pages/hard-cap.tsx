@@ -6,7 +6,7 @@ import type { Customer } from './dependencies.ts'
 
 type CapTerms = Pick<Customer, 'plan' | 'monthlyLimit' | 'overageUnitPrice' | 'hardCap' | 'ended' | 'deactivated'>
 
-const hasEnded = ({ ended }: Pick<Customer, 'ended'>): boolean => ended !== null && ended !== undefined
+const hasEnded = ({ ended }: Pick<Customer, 'ended'>): boolean => ended !== null
 
 /** The hard cap as a sentence about what happens at the limit, at `now` (ISO 8601 UTC). */
 export function capSentence(customer: CapTerms, now: string): string {

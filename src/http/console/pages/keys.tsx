@@ -113,68 +113,80 @@ function KeyBlock(props: {
   )
 }
 
-/** What happens at once, and the code that lets it happen. */
-export function RegeneratePage(props: {
-  readonly frame: Frame
+interface Replacement {
   readonly csrf: string
   readonly slot: Slot
   readonly found: ListedKey | null
-  readonly customer: Customer | null
   /** ISO 8601 UTC. */
   readonly now: string
   readonly error?: string | undefined
-}): Html {
-  const { frame, csrf, slot, found, customer, now, error } = props
-  const verb = found === null ? 'Issue' : 'Regenerate'
+}
+
+const verbOf = ({ found }: Pick<Replacement, 'found'>): string => (found === null ? 'Issue' : 'Regenerate')
+
+/** The way to a new key; none from an account that is deactivated. */
+export function RegeneratePage(
+  props: Replacement & { readonly frame: Frame; readonly customer: Customer | null },
+): Html {
+  const { frame, slot, customer, now } = props
+  const verb = verbOf(props)
   return (
     <Page {...frame} title={`${verb} ${slot} key`} place="keys" width="narrow">
       <h1>{`${verb} ${slot} key`}</h1>
       <Refused customer={customer} now={now} />
-      <section class="block">
-        {found === null ? (
-          <p>A new {slot} key is issued and shown to you once.</p>
-        ) : (
-          <>
-            <p>
-              {hasExpired(found, now) ? (
-                <>
-                  The old key (<code safe>{`${found.prefix}…`}</code>) has expired: calls with it fail already.
-                </>
-              ) : (
-                <strong>
-                  Calls with the old key (<code safe>{`${found.prefix}…`}</code>) fail from that moment on.
-                </strong>
-              )}
-            </p>
-            <p>
-              {found.lastUsedAt === null ? (
-                'It was never used.'
-              ) : (
-                <>
-                  It was last used on <Time at={found.lastUsedAt} />.
-                </>
-              )}{' '}
-              The new key is shown to you once.
-            </p>
-          </>
-        )}
-        <Form action={`/console/keys/${slot}/regenerate`} csrf={csrf}>
-          <Field
-            label="Code from your authenticator"
-            name="code"
-            autocomplete="one-time-code"
-            inputmode="numeric"
-            hint="Six digits. A code works once: if you just used one, wait for the next. A recovery code works too."
-            error={error}
-            autofocus
-          />
-          <div class="actions">
-            <Submit kind={found === null ? 'main' : 'danger'} text={`${verb} ${slot} key`} />
-            <a href="/console/keys">Keep as it is</a>
-          </div>
-        </Form>
-      </section>
+      {customer?.deactivated ? '' : <Confirm {...props} />}
     </Page>
+  )
+}
+
+/** What happens at once, and the code that lets it happen. */
+function Confirm(props: Replacement): Html {
+  const { csrf, slot, found, now, error } = props
+  return (
+    <section class="block">
+      {found === null ? (
+        <p>A new {slot} key is issued and shown to you once.</p>
+      ) : (
+        <>
+          <p>
+            {hasExpired(found, now) ? (
+              <>
+                The old key (<code safe>{`${found.prefix}…`}</code>) has expired: calls with it fail already.
+              </>
+            ) : (
+              <strong>
+                Calls with the old key (<code safe>{`${found.prefix}…`}</code>) fail from that moment on.
+              </strong>
+            )}
+          </p>
+          <p>
+            {found.lastUsedAt === null ? (
+              'It was never used.'
+            ) : (
+              <>
+                It was last used on <Time at={found.lastUsedAt} />.
+              </>
+            )}{' '}
+            The new key is shown to you once.
+          </p>
+        </>
+      )}
+      <Form action={`/console/keys/${slot}/regenerate`} csrf={csrf}>
+        <Field
+          label="Code from your authenticator"
+          name="code"
+          autocomplete="one-time-code"
+          inputmode="numeric"
+          hint="Six digits. A code works once: if you just used one, wait for the next. A recovery code works too."
+          error={error}
+          autofocus
+        />
+        <div class="actions">
+          <Submit kind={found === null ? 'main' : 'danger'} text={`${verbOf(props)} ${slot} key`} />
+          <a href="/console/keys">Keep as it is</a>
+        </div>
+      </Form>
+    </section>
   )
 }
 

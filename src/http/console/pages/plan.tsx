@@ -113,7 +113,7 @@ function PlanChange({ customer: { licence, ended, deactivated } }: { readonly cu
 /** A scheduled change, if any. An operator's own can be cancelled here; the marketplace's is cancelled in AWS. */
 export function ScheduledChange({ customer, csrf }: { readonly customer: Customer; readonly csrf: string }): Html {
   const { scheduled, ended, deactivated } = customer
-  if (deactivated || scheduled === null || scheduled === undefined) return ''
+  if (deactivated || scheduled === null) return ''
   const { plan, monthlyLimit, monthlyFee, effectiveMonth, origin } = scheduled
   const what = plan === customer.plan ? calls(monthlyLimit) : planText(plan)
   return (
