@@ -4,6 +4,7 @@
  */
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { once } from 'node:events'
+import { asError } from '../as-error.ts'
 import { connectEventStore } from '../eventstore/client.ts'
 import { exportBundle } from './export.ts'
 
@@ -44,7 +45,7 @@ async function work(task: ExportTask): Promise<void> {
     say({ kind: 'begins' })
     for await (const chunk of bundle) if (!process.stdout.write(chunk)) await once(process.stdout, 'drain')
   } catch (error) {
-    const { name, message } = error instanceof Error ? error : new Error(String(error))
+    const { name, message } = asError(error)
     say({ kind: 'failed', name, message })
     process.exitCode = 1
   } finally {

@@ -5,6 +5,7 @@
  * and sent as one attempt (group commit). No timer: the batch adapts to the load by itself. Other instances have
  * ledgers of the same stream; the exact expected revision decides between them.
  */
+import { asError } from '../as-error.ts'
 import { type Attempt, type EventStore, EventStoreUnavailable } from '../eventstore/store.ts'
 import { freeze, type Origin, type Patience, sendUntilKnown } from './attempt.ts'
 import { type Executed, type LedgerRequest, maxEventsPerAttempt, openedMonth, type Plan, planBatch } from './batch.ts'
@@ -225,5 +226,5 @@ async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
 function asLedgerError(error: unknown): Error {
   if (error instanceof EventStoreUnavailable)
     return new LedgerUnavailable('the event store is out of reach', { cause: error })
-  return error instanceof Error ? error : new Error(String(error))
+  return asError(error)
 }

@@ -5,6 +5,7 @@ import {
   StreamDeletedError,
   WrongExpectedVersionError,
 } from '@eventstore/db-client'
+import { asError } from '../as-error.ts'
 import type { Connection } from './connection.ts'
 import type { Attempt, SendOutcome } from './store.ts'
 
@@ -82,8 +83,4 @@ function outcomeOf(error: unknown): SendOutcome {
 function needsNewClient(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   return typeof code === 'number' && code !== UNAVAILABLE && code !== CANCELLED
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error))
 }

@@ -10,6 +10,7 @@ import {
   ReceiveMessageCommand,
   type SQSClient,
 } from '@aws-sdk/client-sqs'
+import { asError } from '../as-error.ts'
 import { holdAdvisoryLock } from '../postgres/leader.ts'
 import { longestPollSeconds } from './aws.ts'
 import { asked } from './aws-calls.ts'
@@ -155,5 +156,3 @@ async function tellOfOverdue(deps: MarketplaceDeps, told: Set<string>): Promise<
     deps.onAlarm('An end or renewal in AWS Marketplace has waited for its licence for an hour', { id })
   }
 }
-
-const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))

@@ -7,12 +7,12 @@ import type { Clock } from '../commands/clock.ts'
 import { LogMismatch } from '../commands/errors.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import type { EventStore, PositionedEvent, StoredEvent } from '../eventstore/store.ts'
-import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { keepLeading, type Progress } from '../postgres/keep-leading.ts'
 import { inBatches } from '../projections/feed.ts'
 import { emptyFeed, type Fed, type FeedState, fedPrefixes, feed } from '../relay/feed.ts'
 import { keepTicking } from '../relay/ticks.ts'
 import type { Alarms } from './alarms.ts'
-import { asError, backOffMs, type Consume, endsFeed, type MeteringFeed } from './feed.ts'
+import { type Consume, endsFeed, type MeteringFeed } from './feed.ts'
 import { CheckpointMoved, type DirectFeedRow, type MeteringTables } from './tables.ts'
 
 export interface DirectFeedOptions {
@@ -52,15 +52,11 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
     tickEveryMs,
     restMs = 500,
   } = options
-  const stopping = new AbortController()
-  let leading = false
   let waiting = 0
   let folded = 0
-  let failures = 0
   let lastItemAt: Date | null = null
-  let fatal: Error | null = null
 
-  async function feedOn(signal: AbortSignal): Promise<void> {
+  async function feedOn(signal: AbortSignal, { succeeded }: Progress): Promise<void> {
     let row = await takeUp(store, tables)
     waiting = 0
     const source = (reading: AbortSignal) =>
@@ -70,7 +66,7 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
     }
     for await (const batch of inBatches(source, { max: maxBatch, signal, onItem })) {
       row = await feedBatch(row, batch, { tables, consume })
-      failures = 0
+      succeeded()
       waiting -= batch.length
       folded += batch.length
       lastItemAt = batch.at(-1)?.created ?? lastItemAt
@@ -79,55 +75,36 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
     }
   }
 
-  async function lead(signal: AbortSignal): Promise<void> {
-    leading = true
-    const ticking = keepTicking({
-      store,
-      clock,
-      databaseClock,
-      everyMs: tickEveryMs,
-      signal,
-      onTrouble: (error) => onTrouble?.(error, failures),
-    })
-    while (!signal.aborted) {
-      try {
-        await feedOn(signal)
-        continue
-      } catch (thrown) {
-        if (signal.aborted) break
-        const error = asError(thrown)
-        if (endsFeed(error) || error instanceof UnreadableEvent) {
-          fatal = error
-          stopping.abort()
-          break
-        }
-        failures += 1
-        // Another process feeds, or fed: look again where it stands.
-        if (!(error instanceof CheckpointMoved)) onTrouble?.(error, failures)
-      }
-      await pause(backOffMs(failures), undefined, { signal }).catch(() => {})
-    }
-    await ticking
-    leading = false
-    waiting = 0
-  }
-
-  async function run(): Promise<Error | null> {
-    await holdAdvisoryLock(url, feedLock, stopping.signal, lead, (error) => onTrouble?.(asError(error), failures))
-    return fatal
-  }
-
-  const ended = run().catch(asError)
+  const leader = keepLeading({
+    url,
+    lock: feedLock,
+    work: feedOn,
+    beside: (signal) =>
+      keepTicking({
+        store,
+        clock,
+        databaseClock,
+        everyMs: tickEveryMs,
+        signal,
+        onTrouble: (error) => onTrouble?.(error, leader.failures()),
+      }),
+    consequenceOf(error) {
+      if (endsFeed(error) || error instanceof UnreadableEvent) return 'ends'
+      return error instanceof CheckpointMoved ? 'moves_on' : 'retries'
+    },
+    onTrouble,
+    onLeft: () => {
+      waiting = 0
+    },
+  })
+  const { ended, stop } = leader
   ended.then((error) => {
     if (error !== null) onAlarm('metering_feed_ended', error.message, { err: error })
   })
   return {
-    lag: () => ({ active: leading, waiting, folded, lastItemAt, failures, stopped: [] }),
+    lag: () => ({ active: leader.leading(), waiting, folded, lastItemAt, failures: leader.failures(), stopped: [] }),
     ended,
-    async stop() {
-      stopping.abort()
-      await ended
-    },
+    stop,
   }
 }
 

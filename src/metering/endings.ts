@@ -4,11 +4,12 @@
  * everything is surely folded, so nothing has to be kept.
  */
 import { setTimeout as pause } from 'node:timers/promises'
+import { asError } from '../as-error.ts'
+import { backOffMs } from '../back-off.ts'
 import type { CustomerEventType } from '../events/catalogue.ts'
 import type { EventStore, Position } from '../eventstore/store.ts'
 import { comparePositions } from '../projections/generations.ts'
 import { customerOf } from '../relay/feed.ts'
-import { asError, backOffMs } from './feed.ts'
 import type { MeteringTables, PartitionRow } from './tables.ts'
 
 /** Customers of whom a licence's end or change is in the log and not yet dealt with. */

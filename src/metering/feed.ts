@@ -43,16 +43,5 @@ export interface StoppedPartition {
 /** Going on would bill from the wrong log, or write into another program's tables: the role ends. */
 export const endsFeed = (error: Error): boolean => error instanceof LogMismatch || error instanceof OtherMeteringVersion
 
-export const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)))
-
-const firstPauseMs = 100
-const maxPauseMs = 10_000
-
-/** Milliseconds to wait after so many failures in a row: doubled each time up to 10 s, half of it by chance. */
-export function backOffMs(failures: number): number {
-  const ceiling = Math.min(firstPauseMs * 2 ** (failures - 1), maxPauseMs)
-  return ceiling * (0.5 + Math.random() / 2)
-}
-
 /** When an item came to be: an event when the store took it, a watermark at its time. */
 export const createdAt = ({ item }: Fed): Date => (item.kind === 'event' ? item.event.created : new Date(item.through))

@@ -1,8 +1,10 @@
 /** Folds a slice of a partition, however often that takes, without losing the partition meanwhile. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { asError } from '../as-error.ts'
+import { backOffMs } from '../back-off.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import type { Fed } from '../relay/feed.ts'
-import { asError, backOffMs, type Consume, endsFeed } from './feed.ts'
+import { type Consume, endsFeed } from './feed.ts'
 
 export interface SliceOptions {
   readonly consume: Consume

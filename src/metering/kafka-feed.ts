@@ -5,18 +5,12 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs'
+import { asError } from '../as-error.ts'
+import { backOffMs } from '../back-off.ts'
 import type { KafkaSettings } from '../relay/kafka-settings.ts'
 import { billingTopic, kafkaClient } from '../relay/topic.ts'
 import type { Alarms } from './alarms.ts'
-import {
-  asError,
-  backOffMs,
-  type Consume,
-  createdAt,
-  endsFeed,
-  type MeteringFeed,
-  type StoppedPartition,
-} from './feed.ts'
+import { type Consume, createdAt, endsFeed, type MeteringFeed, type StoppedPartition } from './feed.ts'
 import { foldSlice } from './fold-slice.ts'
 import { offsetOf, readItems } from './kafka-items.ts'
 import { type Extent, type Placement, placementsOf, sentenceOf } from './kafka-place.ts'

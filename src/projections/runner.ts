@@ -4,12 +4,11 @@
  * event that this program cannot read (UnreadableEvent). Where a newer program made the read models it gives the lock
  * away, and asks for it again later.
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 import { LogMismatch } from '../commands/errors.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import type { EventStore, Position, PositionedEvent } from '../eventstore/store.ts'
-import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { keepLeading, type Progress } from '../postgres/keep-leading.ts'
 import { allProjections, projectedPrefixes } from './all.ts'
 import { CheckpointMoved, compareVersions, dropGenerations, ensureReadModels, liveGeneration } from './generations.ts'
 import { project } from './project.ts'
@@ -56,27 +55,18 @@ export interface Runner {
 /** Key of the leader's advisory lock. */
 const runnerLock = 'liveness:projections'
 
-const firstPauseMs = 100
-const maxPauseMs = 10_000
-/** How long the lock is left to a newer program, which asks for it each half second. */
-const standAsideMs = 10_000
-
 /** Starts in the background. Versions raised since the live generation was made are rebuilt first, beside it. */
 export function startProjections(options: RunnerOptions): Runner {
   const { pool, url, store, onAlarm, onTrouble } = options
   const { projections = allProjections, prefixes = projectedPrefixes, maxBatch } = options
-  const stopping = new AbortController()
   const uncommitted: Date[] = []
-  let leading = false
-  let failures = 0
   let folded = 0
   let lastEventAt: Date | null = null
   let position: Position | null = null
-  let fatal: Error | null = null
 
   const onReceived = ({ created }: PositionedEvent) => void uncommitted.push(created)
 
-  async function projectLive(signal: AbortSignal): Promise<void> {
+  async function projectLive(signal: AbortSignal, { succeeded }: Progress): Promise<void> {
     await ensureReadModels(pool, projections)
     await dropGenerations(pool, 'retired').catch(() => {})
     const live = await liveGeneration(pool)
@@ -92,7 +82,7 @@ export function startProjections(options: RunnerOptions): Runner {
     uncommitted.length = 0
     position = live.checkpoint?.position ?? null
     for await (const progress of project(live, { pool, store, projections, prefixes, signal, maxBatch, onReceived })) {
-      failures = 0
+      succeeded()
       folded += progress.events
       uncommitted.splice(0, progress.events)
       lastEventAt = progress.last?.created ?? lastEventAt
@@ -100,54 +90,22 @@ export function startProjections(options: RunnerOptions): Runner {
     }
   }
 
-  /** @param resign gives the lock away, which holdAdvisoryLock would else ask for again at once */
-  async function lead(signal: AbortSignal, resign: () => void): Promise<void> {
-    leading = true
-    while (!signal.aborted) {
-      try {
-        await projectLive(signal)
-        continue
-      } catch (thrown) {
-        if (signal.aborted) break
-        const error = asError(thrown)
-        if (error instanceof LogMismatch || error instanceof UnreadableEvent) {
-          fatal = error
-          stopping.abort()
-          break
-        }
-        failures += 1
-        // Another generation went live, or another runner took over: not a failure, look again.
-        if (!(error instanceof CheckpointMoved)) onTrouble?.(error, failures)
-        if (error instanceof NewerGeneration) {
-          resign()
-          break
-        }
-      }
-      const ceiling = Math.min(firstPauseMs * 2 ** (failures - 1), maxPauseMs)
-      await pause(ceiling * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
-    }
-    leading = false
-    uncommitted.length = 0
-  }
-
-  async function run(): Promise<Error | null> {
-    const { signal } = stopping
-    while (!signal.aborted) {
-      const resigned = new AbortController()
-      await holdAdvisoryLock(
-        url,
-        runnerLock,
-        AbortSignal.any([signal, resigned.signal]),
-        (held) => lead(held, () => resigned.abort()),
-        (error) => onTrouble?.(asError(error), failures),
-      )
-      await pause(standAsideMs, undefined, { signal }).catch(() => {})
-    }
-    return fatal
-  }
-
-  const ended = run().catch(asError)
-  ended.then((error) => {
+  const leader = keepLeading({
+    url,
+    lock: runnerLock,
+    work: projectLive,
+    consequenceOf(error) {
+      if (error instanceof LogMismatch || error instanceof UnreadableEvent) return 'ends'
+      if (error instanceof NewerGeneration) return 'stands_aside'
+      // Another generation went live, or another runner took over.
+      return error instanceof CheckpointMoved ? 'moves_on' : 'retries'
+    },
+    onTrouble,
+    onLeft: () => {
+      uncommitted.length = 0
+    },
+  })
+  leader.ended.then((error) => {
     if (error !== null) onAlarm(error)
   })
 
@@ -155,17 +113,13 @@ export function startProjections(options: RunnerOptions): Runner {
     lag() {
       const oldest = uncommitted[0]
       const ageMs = oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.getTime())
+      const [leading, failures] = [leader.leading(), leader.failures()]
       return { leading, waiting: uncommitted.length, ageMs, folded, lastEventAt, position, failures }
     },
-    ended,
-    async stop() {
-      stopping.abort()
-      await ended
-    },
+    ended: leader.ended,
+    stop: leader.stop,
   }
 }
-
-const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)))
 
 /** Two versions of the program run side by side (an upgrade in progress): the older one must not rebuild backwards. */
 export class NewerGeneration extends Error {

@@ -2,13 +2,12 @@
  * The relay of the log to Kafka. Leader by advisory lock, fenced by the state's compare-and-set; reconnects for ever;
  * stops only when it is told to, or when the log or the topic is not what it must be. The leader also ticks.
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Clock } from '../commands/clock.ts'
 import { LogMismatch } from '../commands/errors.ts'
 import { UnreadableEvent } from '../events/parse.ts'
 import type { EventStore, Position, PositionedEvent } from '../eventstore/store.ts'
-import { holdAdvisoryLock } from '../postgres/leader.ts'
+import { keepLeading, type Progress } from '../postgres/keep-leading.ts'
 import { inBatches } from '../projections/feed.ts'
 import { fedPrefixes } from './feed.ts'
 import { postgresRelayStates } from './state.ts'
@@ -61,8 +60,8 @@ export interface Relay {
 /** Key of the leader's advisory lock. */
 const relayLock = 'liveness:relay'
 
-const firstPauseMs = 100
-const maxPauseMs = 10_000
+/** The log or the topic is not what it must be. */
+const endsRelay = [LogMismatch, UnreadableEvent, TopicMisconfigured]
 
 /** Starts in the background. */
 export function startRelay(options: RelayOptions): Relay {
@@ -80,23 +79,16 @@ export function startRelay(options: RelayOptions): Relay {
     tickEveryMs,
   } = options
   const states = postgresRelayStates(pool, source.name)
-  const stopping = new AbortController()
   const unacknowledged: Date[] = []
-  let leading = false
-  let failures = 0
   let relayed = 0
   let lastEventAt: Date | null = null
   let position: Position | null = null
-  let fatal: Error | null = null
 
   const onItem = ({ created }: PositionedEvent) => void unacknowledged.push(created)
 
-  /** Relays until the signal aborts or something fails. */
-  async function relayOn(signal: AbortSignal): Promise<void> {
-    const topic = await source.open(signal, (error) => {
-      failures += 1
-      onTrouble?.(error, failures)
-    })
+  /** Relays until the signal aborts, something fails, or the topic is to be filled anew. */
+  async function relayOn(signal: AbortSignal, { succeeded, failed }: Progress): Promise<void> {
+    const topic = await source.open(signal, failed)
     try {
       const deps = { store, topic, states }
       let state = await orAborted(takeUp(deps), signal)
@@ -106,75 +98,52 @@ export function startRelay(options: RelayOptions): Relay {
         store.subscribe({ prefixes: fedPrefixes, after: state.checkpoint?.position, signal: reading })
       for await (const batch of inBatches(events, { max: maxBatch, signal, onItem })) {
         state = await relayBatch(state, batch, deps)
-        failures = 0
+        succeeded()
         relayed += batch.length
         unacknowledged.splice(0, batch.length)
         lastEventAt = state.checkpoint?.created ?? null
         position = state.checkpoint?.position ?? null
         onRelayed?.(batch)
       }
+    } catch (error) {
+      if (!(error instanceof TopicLost) || signal.aborted) throw error
+      onAlarm(error)
     } finally {
       await topic.close()
     }
   }
 
-  async function lead(signal: AbortSignal): Promise<void> {
-    leading = true
-    const ticking = keepTicking({
-      store,
-      clock,
-      databaseClock,
-      everyMs: tickEveryMs,
-      signal,
-      onTrouble: (error) => onTrouble?.(error, failures),
-    })
-    while (!signal.aborted) {
-      try {
-        await relayOn(signal)
-        continue
-      } catch (thrown) {
-        if (signal.aborted) break
-        const error = asError(thrown)
-        if (error instanceof TopicLost) {
-          onAlarm(error)
-          continue
-        }
-        if ([LogMismatch, UnreadableEvent, TopicMisconfigured].some((kind) => error instanceof kind)) {
-          fatal = error
-          stopping.abort()
-          break
-        }
-        failures += 1
-        // Another relay has gone on from here: not a failure, look again.
-        if (!(error instanceof RelayMoved)) onTrouble?.(error, failures)
-      }
-      const ceiling = Math.min(firstPauseMs * 2 ** (failures - 1), maxPauseMs)
-      await pause(ceiling * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
-    }
-    await ticking
-    leading = false
-    unacknowledged.length = 0
-  }
-
-  async function run(): Promise<Error | null> {
-    await holdAdvisoryLock(url, relayLock, stopping.signal, lead, (error) => onTrouble?.(asError(error), failures))
-    return fatal
-  }
-
-  const ended = run().catch(asError)
+  const leader = keepLeading({
+    url,
+    lock: relayLock,
+    work: relayOn,
+    beside: (signal) =>
+      keepTicking({
+        store,
+        clock,
+        databaseClock,
+        everyMs: tickEveryMs,
+        signal,
+        onTrouble: (error) => onTrouble?.(error, leader.failures()),
+      }),
+    consequenceOf(error) {
+      if (endsRelay.some((kind) => error instanceof kind)) return 'ends'
+      return error instanceof RelayMoved ? 'moves_on' : 'retries'
+    },
+    onTrouble,
+    onLeft: () => {
+      unacknowledged.length = 0
+    },
+  })
 
   return {
     lag() {
       const oldest = unacknowledged[0]
       const ageMs = oldest === undefined ? 0 : Math.max(0, Date.now() - oldest.getTime())
+      const [leading, failures] = [leader.leading(), leader.failures()]
       return { leading, waiting: unacknowledged.length, ageMs, relayed, lastEventAt, position, failures }
     },
-    ended,
-    async stop() {
-      stopping.abort()
-      await ended
-    },
+    ended: leader.ended,
+    stop: leader.stop,
   }
 }
-
-const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)))

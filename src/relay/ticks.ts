@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
+import { asError } from '../as-error.ts'
 import { defaultPatience, type Patience, sendUntilKnown } from '../commands/attempt.ts'
 import type { Clock } from '../commands/clock.ts'
 import { chain, emptyHead, type Head } from '../events/chain.ts'
@@ -81,7 +82,7 @@ export async function keepTicking({
     try {
       await appendTick({ ...options, signal })
     } catch (thrown) {
-      if (!signal.aborted) onTrouble(thrown instanceof Error ? thrown : new Error(String(thrown)))
+      if (!signal.aborted) onTrouble(asError(thrown))
     }
     await pause(everyMs, undefined, { signal }).catch(() => {})
   }

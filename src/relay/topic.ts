@@ -5,6 +5,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import kafkajs, { Kafka, logLevel, Partitioners, type Producer, type RecordMetadata } from 'kafkajs'
+import { asError } from '../as-error.ts'
 import { type FeedItem, partitionCount } from './feed.ts'
 import type { KafkaSettings } from './kafka-settings.ts'
 import { messageOf, type OutgoingMessage } from './messages.ts'
@@ -215,7 +216,7 @@ function createSender(
         try {
           return await orAborted(sendOnce(messages), signal)
         } catch (thrown) {
-          const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+          const error = asError(thrown)
           void discard()
           // Absent: whoever opens the topic again makes it anew, and finds out what that means.
           if (signal.aborted || isUnknownTopic(error)) throw error
