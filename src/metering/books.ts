@@ -15,11 +15,15 @@ export interface BooksWanted {
   /** These records alone, of the hundreds that a customer has in a month. */
   readonly recordIds?: readonly string[] | undefined
   /**
-   * Whether the books of what the feed has brought are not enough: then they are those of the customer's stream as it
-   * ends in the event store. A customer whom the feed has not brought yet counts as one of whom nothing is folded.
+   * How many events of the customer's stream may be folded beyond those that the feed has brought, to its end in the
+   * event store; without it none, and where there are more nothing is decided. A customer whom the feed has not brought
+   * yet counts as one of whom nothing is folded.
    */
-  readonly ahead?: ((books: CustomerBooks) => boolean) | undefined
+  readonly ahead?: ((books: CustomerBooks) => number) | undefined
 }
+
+/** For what cannot wait for the feed. */
+export const howeverMany = Number.POSITIVE_INFINITY
 
 /**
  * Decides on the head of the customer's metering stream and commits what was decided; `decide` may run again, on newer

@@ -5,13 +5,13 @@
  */
 import { randomUUID } from 'node:crypto'
 import { defaultPatience, type Patience, sendUntilKnown } from '../commands/attempt.ts'
-import type { Metadata } from '../events/catalogue.ts'
+import { customerStream, type Metadata } from '../events/catalogue.ts'
 import { chain, type Head } from '../events/chain.ts'
 import { type MeteringEvent, meteringEventData, meteringSchemaVersion, meteringStream } from '../events/metering.ts'
 import type { Attempt, EventStore, StoredEvent } from '../eventstore/store.ts'
 import { partitionOf } from '../relay/feed.ts'
 import type { Alarms } from './alarms.ts'
-import type { BooksWanted, CustomerBooks, DecideFor } from './books.ts'
+import { type BooksWanted, type CustomerBooks, type DecideFor, howeverMany } from './books.ts'
 import { catchUp, type FoldTransaction, foldAppended, foldStream } from './catch-up.ts'
 import { draftOn } from './draft.ts'
 import { newMeter } from './meter.ts'
@@ -60,6 +60,7 @@ export function decideForIn(deps: MeteringLogDeps): DecideFor {
       for (let tries = 0; tries < maxTries; tries++) {
         meter = await catchUp(tx, { store, onAlarm }, meter)
         const books = await booksFor(tx, meter, wanted, store)
+        if (books === null) return []
         for (const fault of sealFaults(books)) onAlarm('metering_seal_fault', fault, { customerId })
         const decided = decide(books)
         if (decided.length === 0) return []
@@ -84,20 +85,28 @@ async function atFirstSight(tx: MeteringTransaction, customerId: string): Promis
 /**
  * What the books need of the customer's stream beyond the feed is folded in a draft. The rows' own head stays: only the
  * feed moves it, or the watermark's count would no longer tell what the feed left out. The feed's events fall below the
- * seals' throughRevision then, and so into the same records.
+ * seals' throughRevision then, and so into the same records. Null where the feed is further behind than is wanted.
  */
 async function booksFor(
   tx: MeteringTransaction,
   meter: CustomerMeter,
   { recordIds, ahead }: BooksWanted,
   store: EventStore,
-): Promise<CustomerBooks> {
+): Promise<CustomerBooks | null> {
   const books = await booksOf(tx, meter, recordIds)
-  if (ahead?.(books) !== true) return books
+  const most = ahead?.(books) ?? 0
+  if (most === 0) return books
+  if (most < howeverMany && (await endOf(store, meter)) - meter.head.revision > BigInt(most)) return null
   const draft = draftOn(tx)
   // What is late is told where the feed's events are folded.
   const atEnd = await foldStream(draft, { store, onAlarm: () => {} }, meter)
   return atEnd === meter ? books : await booksOf(draft, atEnd, recordIds)
+}
+
+/** Revision of the last event of the customer's stream; of what is folded where there is none. */
+async function endOf(store: EventStore, { customerId, head }: CustomerMeter): Promise<bigint> {
+  for await (const { revision } of store.readBackward(customerStream(customerId), 1)) return revision
+  return head.revision
 }
 
 /** Records of months that are closed are left out once nothing can follow for them. */

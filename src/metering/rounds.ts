@@ -3,7 +3,7 @@ import type { AlarmName } from '../alarms.ts'
 import type { Doubts } from '../commands/doubts.ts'
 import type { MeteringEvent } from '../events/metering.ts'
 import { type Alarms, tellOf } from './alarms.ts'
-import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
+import { type CustomerBooks, type DecideFor, forEachCustomer, howeverMany } from './books.ts'
 import { closesAt, decideClose } from './close.ts'
 import type { Endings } from './endings.ts'
 import { addMs, hourOf, type MeteringRules } from './rules.ts'
@@ -20,6 +20,8 @@ export interface RoundDeps {
   /** Absent: the rows alone say which licences have ended. */
   readonly endings?: Endings | undefined
   readonly rules: MeteringRules
+  /** Events of a customer's stream that a seal waits for no feed to bring; default 10,000. */
+  readonly readAheadAtMost?: number | undefined
   /** ISO 8601. */
   readonly now: () => string
   readonly alarms: Alarms
@@ -33,12 +35,12 @@ export interface Rounds {
   close(signal: AbortSignal): Promise<void>
 }
 
-/** Something is to be sealed before its hour is over: then what the feed has brought so far is not enough. */
+/** Something is to be sealed before its hour is over, and waits for no feed. */
 const hasEarly = ({ records }: CustomerBooks): boolean =>
   records.some(({ state, sealEarly }) => state === 'open' && sealEarly !== null)
 
 export function createRounds(deps: RoundDeps): Rounds {
-  const { tables, decideFor, doubts, endings, rules, now, alarms, onTrouble } = deps
+  const { tables, decideFor, doubts, endings, rules, readAheadAtMost = 10_000, now, alarms, onTrouble } = deps
   /** Alarms that were raised; each record and month raises its own once. */
   const told = new Set<string>()
   /** Partition → the hour up to which heartbeats were looked for. */
@@ -50,7 +52,11 @@ export function createRounds(deps: RoundDeps): Rounds {
     judgedThrough: partitions.find((row) => row.partition === partition)?.judgedThrough ?? '',
   })
 
-  /** While an attempt is in doubt, what it billed may still be voided: nothing of the customer is fixed. */
+  /**
+   * While an attempt is in doubt, what it billed may still be voided: nothing of the customer is fixed. One that was
+   * settled a moment ago has its void in the customer's stream, if not yet in what the feed has brought: so this is
+   * asked first, and the stream read to its end for each seal.
+   */
   const isInDoubt = async (customerId: string) => (await doubts.standing(customerId)).length > 0
 
   async function seal(signal: AbortSignal): Promise<void> {
@@ -73,8 +79,9 @@ export function createRounds(deps: RoundDeps): Rounds {
         isSettled = sealed.length === 0 && !hasEarly(books)
         return [...adjustments, ...sealed]
       }
-      const ahead = ending === undefined ? hasEarly : () => true
-      tellOf((await decideFor(customerId, decide, { ahead })) ?? [], [], alarms)
+      const isUrgent = (books: CustomerBooks) => ending !== undefined || hasEarly(books)
+      const ahead = (books: CustomerBooks) => (isUrgent(books) ? howeverMany : readAheadAtMost)
+      tellOf((await decideFor(customerId, decide, maySeal ? { ahead } : {})) ?? [], [], alarms)
       if (ending !== undefined && isSettled) endings?.settled(customerId, ending)
     })
     if (!signal.aborted) for (const [partition, hour] of news) beaten.set(partition, hour)

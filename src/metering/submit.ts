@@ -9,7 +9,7 @@ import { type BatchMeterUsage, batches, type CallOutcome, type UsageToSend } fro
 import { type Alarms, ageOf, tellAges, tellOf } from './alarms.ts'
 import { decideAnswers, decideAttempts, endOf, isLost, isWaiting } from './answers.ts'
 import { nextAttemptAt } from './backoff.ts'
-import { type CustomerBooks, type DecideFor, forEachCustomer } from './books.ts'
+import { type CustomerBooks, type DecideFor, forEachCustomer, howeverMany } from './books.ts'
 import { afterCall, closedCircuit, probeOf } from './circuit.ts'
 import { giveUp, isPastDeadline } from './give-up.ts'
 import type { MeteringRecord } from './record.ts'
@@ -203,7 +203,7 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
 }
 
 /** What cannot be sent goes where its licence still reaches, and the feed may not have brought the licence's end. */
-const whereLicencesEnd = () => true
+const whereLicencesEnd = () => howeverMany
 
 /** What is done after an attempt has begun is not interrupted. */
 const untilDone = new AbortController().signal

@@ -5,7 +5,7 @@ import { evolve, initialState } from '../../src/commands/state.ts'
 import { customerStream } from '../../src/events/catalogue.ts'
 import { emptyHead } from '../../src/events/chain.ts'
 import type { MeteringEvent } from '../../src/events/metering.ts'
-import type { CustomerBooks } from '../../src/metering/books.ts'
+import { type CustomerBooks, howeverMany } from '../../src/metering/books.ts'
 import { consumeBatch } from '../../src/metering/consume.ts'
 import { decideForIn } from '../../src/metering/metering-log.ts'
 import type { MeteringRecord } from '../../src/metering/record.ts'
@@ -53,7 +53,7 @@ export function processOn(store: MemoryStore, tables: MemoryTables, settings: Pa
         ...decideAdjustments(books, now),
         ...decideSeals(books, { rules, now, judgedThrough }),
       ]
-      return await decideFor(id, decide, isAhead ? { ahead: () => true } : {})
+      return await decideFor(id, decide, isAhead ? { ahead: () => howeverMany } : {})
     },
   }
 }

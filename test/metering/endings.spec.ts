@@ -28,6 +28,7 @@ let aws: DirectAws
 let endings: Endings
 let rounds: ReturnType<typeof createRounds>
 let submitter: ReturnType<typeof createSubmitter>
+let deps: Parameters<typeof createRounds>[0] & Parameters<typeof createSubmitter>[0]
 const doubts = memoryDoubts()
 const told: string[] = []
 const running = new AbortController()
@@ -68,7 +69,7 @@ function startLeader(): void {
     () => Date.parse(now),
     () => null,
   )
-  const deps = { tables, decideFor, doubts, endings, rules, now: () => now, alarms, onTrouble, batchMeterUsage }
+  deps = { tables, decideFor, doubts, endings, rules, now: () => now, alarms, onTrouble, batchMeterUsage }
   rounds = createRounds(deps)
   submitter = createSubmitter(deps)
 }
@@ -226,6 +227,38 @@ describe('the feed stands still while a subscription ends', () => {
     expect(billed()).toEqual(['10: 1', '12: 1'])
     await feedIsBack(at('18:00:00'))
     expect(world.tables.dump().adjustments).toEqual([])
+  })
+})
+
+describe('an hour that is over', () => {
+  test('a call voided a moment ago is not in its seal, though the feed has not brought the void yet', async () => {
+    const call = await world.call(at('10:59:58'))
+    await doubts.record({ firstEventId: 'e', customerId, expectedRevision: 5n, detectionIds: [] })
+    now = at('11:14:00')
+    await world.tick(now)
+    await world.catchUp()
+    await rounds.seal(running.signal)
+    expect(seals()).toEqual([])
+    await world.does(at('11:14:03'), { type: 'VoidDetections', detections: [call] })
+    await doubts.remove('e')
+    await rounds.seal(running.signal)
+    expect(seals()).toMatchObject([{ hour: at('10:00:00'), quantity: 1, cause: 'hour_over' }])
+    await feedIsBack(at('11:16:00'))
+    expect(world.tables.dump().adjustments).toEqual([])
+    expect(billed()).toEqual(['10: 1'])
+  })
+
+  test('waits for the feed where that is far behind the customer’s stream', async () => {
+    await world.call(at('10:59:58'))
+    now = at('11:14:00')
+    await world.tick(now)
+    await world.catchUp()
+    for (let calls = 0; calls <= 3; calls++) await world.call(at('11:14:01'))
+    rounds = createRounds({ ...deps, readAheadAtMost: 3 })
+    await rounds.seal(running.signal)
+    expect(seals()).toEqual([])
+    await feedIsBack(at('11:16:00'))
+    expect(seals()).toMatchObject([{ hour: at('10:00:00'), quantity: 2 }])
   })
 })
 
