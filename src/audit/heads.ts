@@ -1,5 +1,5 @@
 /** The heads of all streams, from the log alone: each event's place in its chain is checked as it goes by. */
-import { chainFault, emptyHead, type Head } from '../events/chain.ts'
+import { chainFault, emptyHead, type Head, hashOf } from '../events/chain.ts'
 import { meteringStream } from '../events/metering.ts'
 import type { EventStore, StoredEvent } from '../eventstore/store.ts'
 import { customerOf } from '../relay/feed.ts'
@@ -28,12 +28,6 @@ export function passEvent(heads: Heads, event: StoredEvent): ChainBreak | null {
   const fault = chainFault(heads.get(stream) ?? emptyHead, event)
   heads.set(stream, { revision, hash: hashOf(event.metadata) })
   return fault === null ? null : { stream, revision, id, fault }
-}
-
-/** The hash that an event says of itself; '' where it says none. */
-export function hashOf(metadata: unknown): string {
-  const { hash } = (metadata ?? {}) as { hash?: unknown }
-  return typeof hash === 'string' ? hash : ''
 }
 
 /**

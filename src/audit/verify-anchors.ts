@@ -1,9 +1,9 @@
 /** Holds a pass over the log against anchors that were kept elsewhere. Pure. */
-import { emptyHead } from '../events/chain.ts'
+import { emptyHead, hashOf } from '../events/chain.ts'
 import { watermarkStream } from '../events/metering.ts'
 import type { StoredEvent } from '../eventstore/store.ts'
 import type { Anchor } from './anchor.ts'
-import { type Heads, hashOf } from './heads.ts'
+import type { Heads } from './heads.ts'
 import type { Say } from './verify-report.ts'
 
 /**

@@ -1,8 +1,9 @@
 /** The two passes: over the whole log, with the read models met on the way, and over one customer's streams. */
 import type pg from 'pg'
+import { hashOf } from '../events/chain.ts'
 import type { EventStore, Position, PositionedEvent } from '../eventstore/store.ts'
 import { comparePositions } from '../projections/generations.ts'
-import { auditedPrefixes, hashOf } from './heads.ts'
+import { auditedPrefixes } from './heads.ts'
 import { bothStreams } from './verify-again.ts'
 import { compareAtCheckpoint, compareAtRevision, compareMetering } from './verify-compare.ts'
 import type { LogMemory, logCheck } from './verify-log.ts'

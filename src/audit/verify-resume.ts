@@ -2,13 +2,14 @@
  * The place of an interrupted verification, kept in a file. It says what was read and found until then, so it belongs
  * where those who are audited cannot write.
  */
+
 import { createHash } from 'node:crypto'
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
+import { hashOf } from '../events/chain.ts'
 import type { EventStore, Position } from '../eventstore/store.ts'
 import { writeWhole } from '../write-whole.ts'
-import { hashOf } from './heads.ts'
 import type { LogMemory } from './verify-log.ts'
 import type { Findings, TablesCompared } from './verify-report.ts'
 

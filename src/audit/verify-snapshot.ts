@@ -3,7 +3,8 @@ import type pg from 'pg'
 import { meteringVersion } from '../metering/schema.ts'
 import { hasMeteringTables } from '../metering/status.ts'
 import { allProjections } from '../projections/all.ts'
-import { type Checkpoint, compareVersions } from '../projections/generations.ts'
+import type { Checkpoint } from '../projections/checkpoint.ts'
+import { compareVersions } from '../projections/generations.ts'
 import { projectionStatus } from '../readmodels/status.ts'
 
 /** The tables are another version's: this program cannot say what they must hold. */

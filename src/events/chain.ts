@@ -42,6 +42,12 @@ export interface Unchained {
   readonly metadata: Omit<Metadata, 'prevHash' | 'hash'>
 }
 
+/** The hash that an event says of itself; '' where it says none. */
+export function hashOf(metadata: unknown): string {
+  const { hash } = (metadata ?? {}) as { hash?: unknown }
+  return typeof hash === 'string' ? hash : ''
+}
+
 /** Links events behind a head: gives each its prevHash and hash, and returns the new head. */
 export function chain(stream: string, head: Head, events: readonly Unchained[]): { events: NewEvent[]; head: Head } {
   let { revision, hash: prevHash } = head

@@ -5,6 +5,7 @@
  */
 import { LogMismatch } from '../commands/errors.ts'
 import type { CustomerEvent } from '../events/catalogue.ts'
+import { hashOf } from '../events/chain.ts'
 import type { EventStore, StoredEvent } from '../eventstore/store.ts'
 import { comparePositions } from '../projections/generations.ts'
 import { customerOf, type Fed, fedPrefixes, partitionOf, type Watermark } from '../relay/feed.ts'
@@ -124,12 +125,9 @@ function followingOf({ head }: CustomerMeter, events: readonly StoredEvent[]): S
 /** Cheap, and finds out a feed of another event store before it bills anybody. */
 function expectSameLog({ head }: CustomerMeter, events: readonly StoredEvent[]): void {
   const known = events.find(({ revision }) => revision === head.revision)
-  if (known === undefined || hashOf(known) === head.hash) return
+  if (known === undefined || hashOf(known.metadata) === head.hash) return
   throw new LogMismatch(`${known.stream} revision ${known.revision} as it was fed is not the event that was folded`)
 }
-
-const hashOf = ({ metadata }: StoredEvent): unknown =>
-  typeof metadata === 'object' && metadata !== null && 'hash' in metadata ? metadata.hash : undefined
 
 async function fillGap(
   tx: MeteringTransaction,

@@ -4,10 +4,11 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '../commands/clock.ts'
-import { LogMismatch } from '../commands/errors.ts'
+import { hashOf } from '../events/chain.ts'
 import { UnreadableEvent } from '../events/parse.ts'
-import type { EventStore, PositionedEvent, StoredEvent } from '../eventstore/store.ts'
+import type { EventStore, PositionedEvent } from '../eventstore/store.ts'
 import { keepLeading, type Progress } from '../postgres/keep-leading.ts'
+import { verifyCheckpoint } from '../projections/checkpoint.ts'
 import { inBatches } from '../projections/feed.ts'
 import { emptyFeed, type Fed, type FeedState, fedPrefixes, feed } from '../relay/feed.ts'
 import { keepTicking } from '../relay/ticks.ts'
@@ -112,12 +113,8 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
 async function takeUp(store: EventStore, tables: MeteringTables): Promise<DirectFeedRow | null> {
   const row = await tables.transaction((tx) => tx.directFeed())
   if (row === null) return null
-  const { stream, revision, hash } = row
-  for await (const event of store.readForward(stream, revision, 1)) {
-    if (event.revision === revision && hashOf(event) === hash) return row
-    throw new LogMismatch(`${stream} revision ${revision} is not the event that metering was fed`)
-  }
-  throw new LogMismatch(`the event store does not hold ${stream} revision ${revision}, which metering was fed`)
+  await verifyCheckpoint(store, row, 'metering was fed')
+  return row
 }
 
 /**
@@ -137,8 +134,8 @@ export async function feedBatch(
     const step = feed(state, event)
     if (step.state === state) continue // stands before the row already
     state = step.state
-    const { stream, revision, position } = event
-    after = { position, counts: state.counts, stream, revision, hash: hashOf(event) }
+    const { stream, revision, position, metadata } = event
+    after = { position, counts: state.counts, stream, revision, hash: hashOf(metadata) }
     for (const item of step.items) {
       const fed = partitions.get(item.partition) ?? []
       fed.push({ item, offset: null })
@@ -150,10 +147,4 @@ export async function feedBatch(
   for (const [partition, fed] of partitions) await consume(partition, fed)
   await tables.transaction((tx) => tx.moveDirectFeed(before, row))
   return row
-}
-
-/** '' for an event without one, which its stream's reader refuses. */
-function hashOf({ metadata }: StoredEvent): string {
-  const hash = typeof metadata === 'object' && metadata !== null && 'hash' in metadata ? metadata.hash : ''
-  return typeof hash === 'string' ? hash : ''
 }

@@ -6,18 +6,8 @@ import type pg from 'pg'
 import type { Position } from '../eventstore/store.ts'
 import { transaction } from '../postgres/pool.ts'
 import { allProjections } from './all.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import type { Projection } from './projection.ts'
-
-/** The last event folded: where it stands in $all and in its stream, and what it was. */
-export interface Checkpoint {
-  readonly position: Position
-  readonly stream: string
-  readonly revision: bigint
-  readonly eventId: string
-  readonly hash: string
-  /** When the event store took it. */
-  readonly created: Date
-}
 
 export type GenerationState = 'building' | 'live' | 'retired'
 

@@ -3,12 +3,12 @@
  * that holds the changed rows and the moved checkpoint. The live runner and a rebuild both run this.
  */
 import type pg from 'pg'
-import { LogMismatch } from '../commands/errors.ts'
 import type { EventStore, Position, PositionedEvent } from '../eventstore/store.ts'
 import { transaction } from '../postgres/pool.ts'
+import { checkpointAt, verifyCheckpoint } from './checkpoint.ts'
 import { inBatches } from './feed.ts'
 import { createFold, type Fold } from './fold.ts'
-import { type Checkpoint, comparePositions, type Generation, moveCheckpoint } from './generations.ts'
+import { comparePositions, type Generation, moveCheckpoint } from './generations.ts'
 import type { Projection } from './projection.ts'
 
 export interface ProjectOptions {
@@ -44,7 +44,7 @@ const maxPayload = 7_999 // bytes; Postgres refuses 8,000
  */
 export async function* project(from: Generation, options: ProjectOptions): AsyncGenerator<Progress> {
   const { pool, store, projections, prefixes, signal, maxBatch = defaultMaxBatch, idleMs, onReceived } = options
-  if (from.checkpoint !== null) await verifyCheckpoint(store, from.checkpoint)
+  if (from.checkpoint !== null) await verifyCheckpoint(store, from.checkpoint, 'the read models folded')
   const fold = createFold(projections)
   let generation = from
   const source = (reading: AbortSignal) =>
@@ -97,20 +97,4 @@ function payloadOf(revisions: ReadonlyMap<string, bigint>): string {
   const entries = [...revisions].map(([customerId, revision]) => [customerId, revision.toString()])
   const payload = JSON.stringify(Object.fromEntries(entries))
   return payload.length <= maxPayload ? payload : ''
-}
-
-function checkpointAt({ position, stream, revision, id, metadata, created }: PositionedEvent): Checkpoint {
-  const hash = typeof metadata === 'object' && metadata !== null && 'hash' in metadata ? metadata.hash : ''
-  return { position, stream, revision, eventId: id, hash: typeof hash === 'string' ? hash : '', created }
-}
-
-/** The checkpoint's own event must still be in the store, unchanged: else this is an older copy, or another store. */
-async function verifyCheckpoint(store: EventStore, checkpoint: Checkpoint): Promise<void> {
-  const { stream, revision, eventId, hash } = checkpoint
-  for await (const event of store.readForward(stream, revision, 1)) {
-    const found = checkpointAt({ ...event, position: checkpoint.position })
-    if (found.revision === revision && found.eventId === eventId && found.hash === hash) return
-    throw new LogMismatch(`${stream} revision ${revision} is not the event that the read models folded`)
-  }
-  throw new LogMismatch(`the event store does not hold ${stream} revision ${revision}, which the read models folded`)
 }

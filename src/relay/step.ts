@@ -3,9 +3,8 @@
  * checkpoint moves. A crash in between sends the batch again, so everything arrives at least once, and in the order of
  * the log within a partition.
  */
-import { LogMismatch } from '../commands/errors.ts'
 import type { EventStore, PositionedEvent } from '../eventstore/store.ts'
-import type { Checkpoint } from '../projections/generations.ts'
+import { type Checkpoint, checkpointAt, verifyCheckpoint } from '../projections/checkpoint.ts'
 import { emptyFeed, type FeedItem, feedAll } from './feed.ts'
 
 /** A topic that takes items. One `send` at a time. */
@@ -66,7 +65,7 @@ export const emptyRelay: Omit<RelayState, 'token'> = {
  */
 export async function takeUp({ store, topic, states }: RelayDeps): Promise<RelayState> {
   const state = await states.load()
-  if (state.checkpoint !== null) await verifyCheckpoint(store, state.checkpoint)
+  if (state.checkpoint !== null) await verifyCheckpoint(store, state.checkpoint, 'was relayed')
   const ends = await topic.endOffsets()
   for (const [partition, next] of state.nextOffsets.entries()) {
     const end = ends[partition] ?? 0n
@@ -111,22 +110,4 @@ export async function relayBatch(
 async function startOver(states: RelayStates, state: RelayState, why: string): Promise<never> {
   await states.store(state, emptyRelay)
   throw new TopicLost(`the topic was deleted, recreated or cut off: ${why}. Everything is relayed again`)
-}
-
-function checkpointAt({ position, stream, revision, id, metadata, created }: PositionedEvent): Checkpoint {
-  return { position, stream, revision, eventId: id, hash: hashOf(metadata), created }
-}
-
-function hashOf(metadata: unknown): string {
-  const hash = typeof metadata === 'object' && metadata !== null && 'hash' in metadata ? metadata.hash : ''
-  return typeof hash === 'string' ? hash : ''
-}
-
-/** The last event relayed must still be in the store, unchanged: else this is an older copy, or another store. */
-async function verifyCheckpoint(store: EventStore, { stream, revision, eventId, hash }: Checkpoint): Promise<void> {
-  for await (const event of store.readForward(stream, revision, 1)) {
-    if (event.revision === revision && event.id === eventId && hashOf(event.metadata) === hash) return
-    throw new LogMismatch(`${stream} revision ${revision} is not the event that was relayed`)
-  }
-  throw new LogMismatch(`the event store does not hold ${stream} revision ${revision}, which was relayed`)
 }
