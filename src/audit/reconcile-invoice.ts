@@ -13,7 +13,8 @@ import type { MonthPrices } from './reconcile-prices.ts'
 /** One licence's month on both sides. */
 export interface InvoicedMonth {
   readonly licence: string
-  readonly customerId: string
+  /** Who holds the licence; null where nobody does. */
+  readonly customerId: string | null
   readonly month: string
   readonly lines: readonly InvoiceLine[]
   readonly records: readonly LedgerRecord[]
@@ -29,6 +30,7 @@ export function againstInvoices(months: readonly InvoicedMonth[]): Unreconciled[
     const { billed, expected, missing } = gap
     const invoices = [...new Set(month.lines.map(({ invoiceId }) => invoiceId))].join(', ')
     const cause =
+      (month.customerId === null ? 'nobody holds this licence here: its buyer has not registered yet' : null) ??
       wrongMonth(month, missing, gaps) ??
       lostAnswers(month, missing) ??
       otherPrice(month, billed) ??

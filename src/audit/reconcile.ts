@@ -1,12 +1,13 @@
 /** The metering ledger against what AWS says of it: files of CloudTrail, and of the Agreement API's invoices. */
 import type pg from 'pg'
 import type { EventStore } from '../eventstore/store.ts'
+import { holderOfIdentity } from '../marketplace/reservation.ts'
 import { readCloudTrail, type SentUsage } from './cloudtrail.ts'
 import { type InvoiceLine, readInvoices } from './invoice.ts'
 import { againstCloudTrail, type Unreconciled } from './reconcile-cloudtrail.ts'
 import { againstInvoices, type InvoicedMonth } from './reconcile-invoice.ts'
 import { type LedgerRecord, readLedger } from './reconcile-ledger.ts'
-import { pricesOf } from './reconcile-prices.ts'
+import { type MonthPrices, pricesOf } from './reconcile-prices.ts'
 
 /** A file's name and text. */
 export interface NamedText {
@@ -80,6 +81,8 @@ const unknownAgreement = ({ agreementId, invoiceId, month, amount, currency }: I
   next: null,
 })
 
+const noPrices: MonthPrices = { units: new Map(), fees: new Set() }
+
 /** Every month that an invoice or an accepted record of the invoiced licences is of, within the invoices' months. */
 async function invoicedMonths(
   store: ReconcileOptions['store'],
@@ -91,17 +94,14 @@ async function invoicedMonths(
   const months = [...new Set(lines.map(({ month }) => month))].toSorted()
   const found: InvoicedMonth[] = []
   for (const licence of licences) {
-    const ofLicence = ledger.filter(({ record }) => record.licence === licence)
-    const [customerId] = ofLicence.map(({ record }) => record.customerId)
+    // Not from the ledger: a licence whose credits sufficed has no record.
+    const customerId = (await holderOfIdentity(store, licence))?.customerId ?? null
     for (const month of months) {
-      const records = ofLicence.filter(({ record }) => record.yearMonth === month)
+      const records = ledger.filter(({ record }) => record.licence === licence && record.yearMonth === month)
       const invoiced = lines.filter((line) => line.month === month && agreements.get(line.agreementId) === licence)
       if (records.length === 0 && invoiced.length === 0) continue
-      const prices =
-        customerId === undefined
-          ? { units: new Map(), fees: new Set<string>() }
-          : await pricesOf(store, customerId, month)
-      found.push({ licence, customerId: customerId ?? '', month, lines: invoiced, records, prices })
+      const prices = customerId === null ? noPrices : await pricesOf(store, customerId, month)
+      found.push({ licence, customerId, month, lines: invoiced, records, prices })
     }
   }
   return found

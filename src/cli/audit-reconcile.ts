@@ -74,7 +74,7 @@ function printReconciled({ differences, records, sent, invoiceLines }: Reconcile
     })
   } else {
     for (const { recordId, customerId, fault, cause, next } of differences) {
-      const what = recordId ?? (customerId === null || customerId === '' ? 'AWS' : `customer ${customerId}`)
+      const what = recordId ?? (customerId === null ? 'AWS' : `customer ${customerId}`)
       print(`DIFFERENCE  ${what}: ${fault}`)
       print(`  likely cause: ${cause}`)
       if (next !== null) print(`  next: ${next}`)

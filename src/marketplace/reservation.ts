@@ -12,6 +12,8 @@ import { licenceReservedData, licenceStream, meteringSchemaVersion, parseData } 
 import type { EventStore } from '../eventstore/store.ts'
 import { identityOf } from '../metering/rules.ts'
 
+type Log = Pick<EventStore, 'readForward'>
+
 export interface Holder {
   readonly customerId: string
   /** When the licence was reserved: AWS had granted it by then, and nothing was used of it before. */
@@ -19,8 +21,12 @@ export interface Holder {
 }
 
 /** @throws EventStoreUnavailable, UnreadableEvent */
-export async function holderOf(store: EventStore, licence: Licence): Promise<Holder | null> {
-  for await (const stored of store.readForward(licenceStream(licenceIdentity(licence)), 0n, 1)) {
+export const holderOf = (store: Log, licence: Licence): Promise<Holder | null> =>
+  holderOfIdentity(store, licenceIdentity(licence))
+
+/** The same of a licence that is known by what licenceIdentity says of it. */
+export async function holderOfIdentity(store: Log, identity: string): Promise<Holder | null> {
+  for await (const stored of store.readForward(licenceStream(identity), 0n, 1)) {
     const { customerId, occurredAt } = parseData(stored, licenceReservedData).data
     return { customerId, reservedAt: occurredAt }
   }

@@ -5,6 +5,7 @@ import { BadInvoice, readInvoices } from '../../src/audit/invoice.ts'
 import { reconcile } from '../../src/audit/reconcile.ts'
 import { againstCloudTrail } from '../../src/audit/reconcile-cloudtrail.ts'
 import { type LedgerRecord, readLedger } from '../../src/audit/reconcile-ledger.ts'
+import { reserve } from '../../src/marketplace/reservation.ts'
 import { newMeter } from '../../src/metering/meter.ts'
 import { decideAccept } from '../../src/metering/operator.ts'
 import { evolveRecord, type RecordState } from '../../src/metering/record.ts'
@@ -15,8 +16,24 @@ import type { World } from './world.ts'
 let world: World
 let ledger: LedgerRecord[]
 let database: Database
+let customerId: string
+let withoutOverage: string
+
+/** The player's licence of that serial. */
+const licenceOf = (serial: number) => ({
+  ...({ kind: 'licence', awsAccountId: '123456789012' } as const),
+  licenceArn: `arn:aws:license-manager::1:license:l-${serial}`,
+})
+
 beforeAll(async () => {
-  ;({ world } = await february())
+  ;({ world, customerId } = await february())
+  await world.player.play([{ customer: 3, minutes: 1, action: { kind: 'licence', serial: 1 } }])
+  withoutOverage = world.player.customers().at(-1)?.id ?? ''
+  const origin = { correlationId: 'buyer', causationId: 'buyer', actor: 'system' }
+  for (const [serial, id] of [customerId, withoutOverage].entries()) {
+    const reservation = { licence: licenceOf(serial), customerId: id, now: world.player.now, origin }
+    await reserve({ store: world.store, patience: { sendMs: 2_000, attemptMs: 30_000 } }, reservation)
+  }
   ledger = await readLedger(world.store, undefined)
   database = await openDatabase()
 })
@@ -343,8 +360,11 @@ test('what CloudTrail shows of a record in doubt settles it, and nothing else ca
 })
 
 describe('invoices', () => {
-  const licence = 'arn:aws:license-manager::1:license:l-0'
-  const agreements = new Map([['agmt-1', licence]])
+  const licence = licenceOf(0).licenceArn
+  const agreements = new Map([
+    ['agmt-1', licence],
+    ['agmt-2', licenceOf(1).licenceArn],
+  ])
   const line = (amount: string, month = 2, invoiceType = 'INVOICE') => ({
     agreementId: 'agmt-1',
     invoiceId: `inv-${month}`,
@@ -386,6 +406,19 @@ describe('invoices', () => {
     expect(invoiceLines).toBe(1)
   })
 
+  /** A licence without a call past the credits has no record. */
+  test.for<[string, string, string, string | undefined]>([
+    ['a customer who never had overage', 'agmt-2', '750', undefined],
+    ['that customer, of the month alone', 'agmt-2', '750', '2026-03'],
+    ['a customer who had some the month before', 'agmt-1', '180', '2026-03'],
+  ])('that bill the fee and nothing else agree: %s', async ([, agreementId, fee, month]) => {
+    const billed = (amount: string) => [{ ...line(amount, 3), agreementId }]
+    expect((await reconciled(billed(fee), { month })).differences).toEqual([])
+    expect((await reconciled(billed(`${fee}.01`), { month })).differences).toMatchObject([
+      { customerId: agreementId === 'agmt-1' ? customerId : withoutOverage },
+    ])
+  })
+
   test.for<[string, () => unknown[], RegExp]>([
     ['too much', () => [line(usd(cost() + 123))], /AWS bills what was not accepted here/],
     ['too little', () => [line('0.01')], /on no invoice of these files yet/],
@@ -411,6 +444,13 @@ describe('invoices', () => {
       [licence],
     )
     expect((await reconciled([line(usd(cost()))], { agreements: new Map() })).differences).toEqual([])
+  })
+
+  test('of a licence that nobody holds are named', async () => {
+    const agreements = new Map([['agmt-1', licenceOf(2).licenceArn]])
+    expect((await reconciled([line('750')], { agreements })).differences).toMatchObject([
+      { customerId: null, cause: expect.stringContaining('nobody holds this licence') },
+    ])
   })
 
   test('nothing else that calls itself an invoice is read', () => {
