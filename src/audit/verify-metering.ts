@@ -98,10 +98,9 @@ export const meteringTables = {
       'plan',
       'licence_id',
       'licence',
-      'ended_licence',
-      'ended_at',
       'licences',
       'since',
+      'ends',
       'sealed_up_to',
       'closed_months',
     ],
@@ -125,7 +124,7 @@ export function meteringRows(customerId: string, month: string, memory: MonthMem
 /** What is of the customer, and of no month. */
 export function meterRows({ customerId, head, meteringHead, meter, sealedUpTo, closed }: FoldedMeter): Tables {
   const { customers, openMonths } = meteringTables
-  const { licence, plan, ended, licences, since, months } = meter
+  const { licence, plan, licences, since, ends, months } = meter
   const values = {
     customer_id: customerId,
     partition: partitionOf(customerId),
@@ -136,10 +135,9 @@ export function meterRows({ customerId, head, meteringHead, meter, sealedUpTo, c
     plan,
     licence_id: licenceIdentity(licence),
     licence,
-    ended_licence: ended?.licence,
-    ended_at: ended?.at,
     licences,
     since,
+    ends,
     sealed_up_to: sealedUpTo === '' ? null : sealedUpTo,
     closed_months: closed,
   }

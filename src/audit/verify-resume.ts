@@ -36,7 +36,7 @@ export interface VerifyState {
 }
 
 /** Raise when the shape of the state, or what is checked on the way, changes. */
-const stateVersion = 3
+const stateVersion = 4
 
 /** @param question what is verified: a state answers the same question only */
 export async function keepState(path: string, question: string, state: VerifyState): Promise<void> {

@@ -38,10 +38,10 @@ export function giveUp(
 /** Where its quantity may go: the first hour from now on, in its month, that is not sealed. */
 function carryTarget(record: MeteringRecord, books: CustomerBooks, now: string, rules: MeteringRules): string | null {
   const { meter, records } = books
-  const { licence, ended } = meter.state
+  const { licence, ends } = meter.state
   const allowed = rules.carryForward && rules.submit && record.sealed !== null && record.sealed.quantity > 0
   if (!allowed || record.objected) return null
-  const runs = licenceIdentity(licence) === record.licence && ended?.licence !== record.licence
+  const runs = licenceIdentity(licence) === record.licence && ends[record.licence] === undefined
   if (!runs) return lastHourFor(record, books, now, rules)
 
   const states = new Map(records.map(({ recordId, state }) => [recordId, state]))

@@ -12,7 +12,7 @@ export const newMeter = (customerId: string): CustomerMeter => ({
   partition: partitionOf(customerId),
   head: emptyHead,
   meteringHead: emptyHead,
-  state: { licence: { kind: 'none' }, plan: 'free', ended: null, licences: {}, since: {}, months: {} },
+  state: { licence: { kind: 'none' }, plan: 'free', licences: {}, since: {}, ends: {}, months: {} },
   sealedUpTo: '',
   closed: [],
 })
@@ -33,15 +33,17 @@ export function evolveMeter(state: MeterState, event: CustomerEvent, closed: rea
       return { ...state, plan: event.data.plan }
     case 'LicenceChanged': {
       const { licence, occurredAt } = event.data
-      return { ...named(state, licence, occurredAt), licence }
+      // A new term of the same licence is news about its dates, not about its end.
+      const isSame = licenceIdentity(licence) === licenceIdentity(state.licence)
+      return { ...named(isSame ? state : running(state, licence), licence, occurredAt), licence }
     }
     case 'SubscriptionEnded': {
       const { licence, occurredAt: at } = event.data
-      return { ...named(state, licence, at), ended: { licence: licenceIdentity(licence), at } }
+      return { ...named(state, licence, at), ends: { ...state.ends, [licenceIdentity(licence)]: at } }
     }
     case 'SubscriptionResumed': {
       const { licence, occurredAt } = event.data
-      return { ...named(state, licence, occurredAt), licence, ended: null }
+      return { ...named(running(state, licence), licence, occurredAt), licence }
     }
     case 'DetectionSucceeded':
       return counted(state, event.data, 1, closed)
@@ -55,6 +57,12 @@ export function evolveMeter(state: MeterState, event: CustomerEvent, closed: rea
 function named(state: MeterState, licence: Licence, at: string): MeterState {
   const id = licenceIdentity(licence)
   return { ...state, licences: { ...state.licences, [id]: licence }, since: { [id]: at, ...state.since } }
+}
+
+/** A licence that runs from now on, whether or not it had ended. */
+function running(state: MeterState, licence: Licence): MeterState {
+  const { [licenceIdentity(licence)]: _, ...ends } = state.ends
+  return { ...state, ends }
 }
 
 function counted(
@@ -79,7 +87,7 @@ export const changesLicence = ({ type }: CustomerEvent): boolean =>
  * Why an open record of a licence is sealed before its hour is over; null when it is not. A function of what holds now,
  * so that a record opened later, by a late call, gets the same.
  */
-export function sealEarlyOf({ licence, ended }: MeterState, ofRecord: string): MeteringRecord['sealEarly'] {
-  if (ended?.licence === ofRecord) return 'subscription_ended'
+export function sealEarlyOf({ licence, ends }: MeterState, ofRecord: string): MeteringRecord['sealEarly'] {
+  if (ends[ofRecord] !== undefined) return 'subscription_ended'
   return licenceIdentity(licence) === ofRecord ? null : 'licence_replaced'
 }

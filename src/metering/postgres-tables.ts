@@ -213,5 +213,5 @@ const toClose = `select m.customer_id, m.year_month from metering.open_months m
   order by m.customer_id, m.year_month`
 
 const metered = `select customer_id from metering.customers
-  where partition = any($1) and licence ->> 'kind' <> 'none' and ended_licence is distinct from licence_id
+  where partition = any($1) and licence ->> 'kind' <> 'none' and not ends ? licence_id
   order by customer_id`

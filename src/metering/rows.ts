@@ -18,27 +18,22 @@ export interface CustomerColumns {
   metering_hash: string
   plan: PlanName
   licence: Licence
-  ended_licence: string | null
-  ended_at: Date | null
   licences: MeterState['licences']
   since: MeterState['since']
+  ends: MeterState['ends']
   sealed_up_to: Date | null
   closed_months: string[]
 }
 export const customerColumns =
-  'customer_id, partition, revision, hash, metering_revision, metering_hash, plan, licence, ended_licence, ended_at, licences, since, sealed_up_to, closed_months'
+  'customer_id, partition, revision, hash, metering_revision, metering_hash, plan, licence, licences, since, ends, sealed_up_to, closed_months'
 
 export function customerOfRow(row: CustomerColumns, months: MeterState['months']): CustomerMeter {
-  const ended =
-    row.ended_licence === null || row.ended_at === null
-      ? null
-      : { licence: row.ended_licence, at: row.ended_at.toISOString() }
   return {
     customerId: row.customer_id,
     partition: row.partition,
     head: { revision: row.revision, hash: row.hash },
     meteringHead: { revision: row.metering_revision, hash: row.metering_hash },
-    state: { licence: row.licence, plan: row.plan, ended, licences: row.licences, since: row.since, months },
+    state: { licence: row.licence, plan: row.plan, licences: row.licences, since: row.since, ends: row.ends, months },
     sealedUpTo: row.sealed_up_to?.toISOString() ?? '',
     closed: row.closed_months,
   }
@@ -54,10 +49,9 @@ const upsertCustomers = upsert('metering.customers', ['customer_id'], {
   plan: 'text',
   licence_id: 'text',
   licence: 'jsonb',
-  ended_licence: 'text',
-  ended_at: 'timestamptz',
   licences: 'jsonb',
   since: 'jsonb',
+  ends: 'jsonb',
   sealed_up_to: 'timestamptz',
   closed_months: 'text[]',
 })
@@ -89,10 +83,9 @@ export function saveCustomers(customers: readonly CustomerMeter[]): Statement[] 
         plan: state.plan,
         licence_id: licenceIdentity(state.licence),
         licence: state.licence,
-        ended_licence: state.ended?.licence ?? null,
-        ended_at: state.ended?.at ?? null,
         licences: state.licences,
         since: state.since,
+        ends: state.ends,
         sealed_up_to: orNull(sealedUpTo),
         closed_months: closed,
       })),

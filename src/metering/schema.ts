@@ -8,7 +8,7 @@ import { partitionCount } from '../relay/feed.ts'
 import { recordStates } from './record.ts'
 
 /** Raise when the tables or the fold change. */
-export const meteringVersion = 2
+export const meteringVersion = 3
 
 /** The tables belong to another version of the program, which is to be left alone. */
 export class OtherMeteringVersion extends Error {
@@ -38,15 +38,12 @@ const ddl = `
     -- What records.licence says of records under the customer's present licence.
     licence_id text not null,
     licence jsonb not null,
-    -- Null while the subscription runs.
-    ended_licence text,
-    ended_at timestamptz,
     licences jsonb not null,
     since jsonb not null,
+    ends jsonb not null,
     -- Latest hour that has a sealed record.
     sealed_up_to timestamptz,
-    closed_months text[] not null,
-    check (num_nulls(ended_licence, ended_at) in (0, 2))
+    closed_months text[] not null
   );
   create index on metering.customers (partition);
 

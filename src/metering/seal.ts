@@ -111,7 +111,6 @@ function sealedData(
   const licence = licenceOf(state.licences, record)
   const identity = identityOf(licence)
   const termStart = licence.kind === 'none' ? undefined : licence.termStart
-  const endedAt = state.ended?.licence === record.licence ? state.ended.at : undefined
   return {
     customerId,
     occurredAt: now,
@@ -131,7 +130,7 @@ function sealedData(
     submission: submissionOf(cause, identity, rules),
     deadline: isOverflow(record)
       ? addHours(monthEnd(record.yearMonth), rules.monthCloseHour)
-      : deadlineOf(record.hour, rules, record.sealEarly === 'subscription_ended' ? endedAt : undefined),
+      : deadlineOf(record.hour, rules, state.ends[record.licence]),
     cause,
   }
 }
@@ -163,7 +162,7 @@ function heartbeats({ meter, records }: CustomerBooks, context: SealContext): Se
   const { customerId, state, sealedUpTo } = meter
   const licence = licenceIdentity(state.licence)
   if (!rules.heartbeat || !rules.submit || judgedThrough === '') return []
-  if (state.licence.kind === 'none' || state.plan === 'free' || state.ended?.licence === licence) return []
+  if (state.licence.kind === 'none' || state.plan === 'free' || state.ends[licence] !== undefined) return []
 
   const known = new Set(records.map(({ recordId }) => recordId))
   // An hour that has calls under another licence is no idle one, and must not be told to AWS under two identities.

@@ -32,8 +32,9 @@ const doubtsSettleMs = 30_000
 
 /** When the licence of a record that is sealed early ended or was replaced, as far as it is known. */
 export function endOf(licence: string, { state }: CustomerMeter): string | undefined {
-  const { ended, since } = state
-  if (ended?.licence === licence) return ended.at
+  const { ends, since } = state
+  const ended = ends[licence]
+  if (ended !== undefined) return ended
   const at = since[licenceIdentity(state.licence)]
   // A licence that came back was there before: when it did is not kept.
   return at === undefined || at < (since[licence] ?? '') ? undefined : at
@@ -77,15 +78,14 @@ export function lastHourFor(
 ): string | null {
   const last = lastHourOf(record.licence, books)
   if (!rules.carryForward || last === undefined) return null
-  const { licences, since, ended } = books.meter.state
+  const { licences, since, ends } = books.meter.state
   const { licence, yearMonth } = record
   const own = licences[licence]
   const [start = ''] = [own?.kind === 'none' ? '' : (own?.termStart ?? ''), since[licence] ?? ''].toSorted().slice(-1)
-  const endedAt = ended?.licence === licence ? ended.at : undefined
   const taken = new Set(books.records.filter(({ state }) => state !== 'open').map(({ recordId }) => recordId))
   const key = parseRecordId(record.recordId)
   for (let hour = last; hour.startsWith(yearMonth) && hour >= hourOf(start); hour = addHours(hour, -1)) {
-    if (isTooOld(hour, now, rules, endedAt)) return null
+    if (isTooOld(hour, now, rules, ends[licence])) return null
     const recordId = formatBucketKey({ ...key, hour })
     const isOtherwiseNamed = books.records.some((one) => one.hour === hour && licences[one.licence]?.kind !== own?.kind)
     if (!taken.has(recordId) && !isOtherwiseNamed) return recordId
@@ -98,9 +98,9 @@ export function lastHourFor(
  * not when a product code was: both names in one hour are "duplicate billing" (SDK, BatchMeterUsage).
  */
 function lastHourOf(licence: string, { meter, records }: CustomerBooks): string | undefined {
-  const { ended, licence: current, licences } = meter.state
+  const { ends, licence: current, licences } = meter.state
   const at = endOf(licence, meter)
-  if (at === undefined || ended?.licence === licence) return at && hourOf(at)
+  if (at === undefined || ends[licence] !== undefined) return at && hourOf(at)
   // Of one that came and went more than once, the first time is known: it surely ran where calls were made under it.
   const used = records.filter((one) => one.licence === licence && one.calls.quantity > one.calls.late)
   const last = licences[licence]?.kind === current.kind ? hourOf(at) : addHours(hourOf(at), -1)

@@ -13,12 +13,12 @@ import type { MeteringRecord } from './record.ts'
 export interface MeterState {
   readonly licence: Licence
   readonly plan: PlanName
-  /** The licence that has ended, and when; null while the subscription runs. */
-  readonly ended: { readonly licence: string; readonly at: string } | null
   /** licenceIdentity → the newest that was said of that licence. */
   readonly licences: Readonly<Record<string, Licence>>
   /** licenceIdentity → occurredAt of the first event that named it: AWS takes no usage from before the customer came. */
   readonly since: Readonly<Record<string, string>>
+  /** licenceIdentity → when AWS ended it; without those that run again. Another licence that follows undoes no end. */
+  readonly ends: Readonly<Record<string, string>>
   /** UTC months that are not closed → detections that were not voided. */
   readonly months: Readonly<Record<string, { readonly credit: number; readonly overage: number }>>
 }

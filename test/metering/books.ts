@@ -48,9 +48,9 @@ export const meter = (state: Partial<MeterState> = {}, change: Partial<CustomerM
   state: {
     licence,
     plan: 'standard',
-    ended: null,
     licences: { [arn]: licence },
     since: { [arn]: '2026-01-01T00:00:00.000Z' },
+    ends: {},
     months: {},
     ...state,
   },

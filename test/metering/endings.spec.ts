@@ -214,6 +214,37 @@ describe('the feed stands still while a subscription ends', () => {
     expect(world.rows()).toEqual(await world.rebuilt())
   })
 
+  describe('and goes on under another licence before anything is sealed', () => {
+    const resumes: CustomerCommand = { type: 'ResumeSubscription', licence: licence(2) }
+    beforeEach(async () => {
+      await world.call(at('12:10:00'))
+      await world.does(at('12:20:00'), end)
+      subscriptionEndsAtAws(at('12:20:00'))
+      await world.does(at('13:00:00'), resumes)
+      await world.call(at('13:05:00'))
+    })
+    const ofTheFirst = { cause: 'subscription_ended', deadline: at('13:20:00') }
+
+    test('the hours of the first are still sealed as those of an ended one', async () => {
+      await round(at('13:10:00'))
+      expect(seals()).toMatchObject([
+        { hour: at('10:00:00'), quantity: 1, ...ofTheFirst },
+        { hour: at('12:00:00'), quantity: 1, ...ofTheFirst },
+      ])
+      await feedIsBack(at('14:11:00'))
+      expect(billed()).toEqual(['10: 1', '12: 1', '13: 1'])
+    })
+
+    test('what misses the hour after the end is unbillable then, with an alarm, and AWS is not asked', async () => {
+      await round(at('13:21:00'))
+      await submitter.step(running.signal)
+      expect(seals()).toMatchObject([ofTheFirst, ofTheFirst])
+      const missed = { state: 'unbillable', reason: 'deadline_missed', attempts: 0 }
+      expect(world.records()).toMatchObject([missed, missed])
+      expect(told).toContain('metering_unbillable')
+    })
+  })
+
   test('an attempt in doubt holds it back; its void is no longer in the hour', async () => {
     await world.call(at('12:10:00'))
     const call = await world.call(at('12:15:00'))

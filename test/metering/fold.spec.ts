@@ -192,10 +192,7 @@ describe('licences', () => {
     does('2026-03-10T10:20:00.000Z', { type: 'EndSubscription', licence: licence(1), reason: 'test' })
     feed()
     expect(lines()).toEqual(['2026-03-10T10 standard_over: 1 open (subscription_ended)'])
-    expect(told.sheet.meter.state.ended).toEqual({
-      licence: licence(1).licenceArn,
-      at: '2026-03-10T10:20:00.000Z',
-    })
+    expect(told.sheet.meter.state.ends).toEqual({ [licence(1).licenceArn]: '2026-03-10T10:20:00.000Z' })
     expect(seals('2026-03-10T10:20:29.999Z')).toEqual([])
     expect(seals('2026-03-10T10:20:30.000Z')).toMatchObject([
       { sealed: { cause: 'subscription_ended', deadline: '2026-03-10T11:20:00.000Z' } },
@@ -241,13 +238,40 @@ describe('licences', () => {
     expect(lines()).toEqual(['2026-03-10T10 standard_over: 1 open'])
   })
 
-  test('resumed with another licence, the old one’s records are sealed early', () => {
-    const { call, does, feed, lines } = overage()
+  test('resumed with another licence, the old one’s records are sealed early, as when it ended', () => {
+    const { call, does, feed, seals, lines } = overage()
     call('2026-03-10T10:00:00.000Z')
     does('2026-03-10T10:20:00.000Z', { type: 'EndSubscription', licence: licence(1), reason: 'test' })
-    does('2026-03-10T10:20:10.000Z', { type: 'ResumeSubscription', licence: licence(2) })
     feed()
-    expect(lines()).toEqual(['2026-03-10T10 standard_over: 1 open (licence_replaced)'])
+    does('2026-03-10T11:10:00.000Z', { type: 'ResumeSubscription', licence: licence(2) })
+    feed()
+    expect(lines()).toEqual(['2026-03-10T10 standard_over: 1 open (subscription_ended)'])
+    expect(seals('2026-03-10T11:15:00.000Z')).toMatchObject([
+      { sealed: { cause: 'subscription_ended', deadline: '2026-03-10T11:20:00.000Z' } },
+    ])
+    expectPure(told)
+  })
+
+  test('an end is forgotten when its licence comes back, and with nothing else', () => {
+    const { does, feed } = overage()
+    const ends = (at: string, serial: number) =>
+      does(at, { type: 'EndSubscription', licence: licence(serial), reason: 'test' })
+    const standing = () => {
+      feed()
+      return Object.keys(told.sheet.meter.state.ends).map((arn) => arn.slice(-1))
+    }
+    ends('2026-03-10T10:20:00.000Z', 1)
+    const dated = { ...licence(1), termEnd: '2026-03-10T10:20:00.000Z' }
+    does('2026-03-10T10:21:00.000Z', { type: 'ChangeLicence', licence: dated, reason: 'its last term' })
+    expect(standing()).toEqual(['1'])
+    does('2026-03-10T10:40:00.000Z', { type: 'ResumeSubscription', licence: licence(2) })
+    ends('2026-03-10T10:50:00.000Z', 2)
+    expect(standing()).toEqual(['1', '2'])
+    does('2026-03-10T11:00:00.000Z', { type: 'ResumeSubscription', licence: licence(2) })
+    expect(standing()).toEqual(['1'])
+    does('2026-03-10T11:10:00.000Z', { type: 'ChangeLicence', licence: licence(1), reason: 'it runs again' })
+    expect(standing()).toEqual([])
+    expectPure(told)
   })
 })
 

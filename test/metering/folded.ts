@@ -37,9 +37,9 @@ export async function foldedCustomer(
     state: {
       licence,
       plan: 'standard' as const,
-      ended: null,
       licences: { [licenceArn]: licence },
       since: { [licenceArn]: since },
+      ends: {},
       months: {},
       ...state,
     },
@@ -75,7 +75,7 @@ export async function foldedCalls(
 
 /** The subscription has ended: what SubscriptionEnded makes of the customer. */
 export const endSubscription = (tables: MeteringTables, { customerId, licence }: FoldedCustomer, at: string) =>
-  changeMeter(tables, customerId, () => ({ ended: { licence: licence.licenceArn, at } }))
+  changeMeter(tables, customerId, () => ({ ends: { [licence.licenceArn]: at } }))
 
 async function changeMeter(
   tables: MeteringTables,

@@ -81,7 +81,7 @@ describe('lost', () => {
     expect(end(only(attempted(id), refused(id, 'DuplicateRecord'), retried))).toMatchObject(lost)
   })
   test('when its licence has ended or was replaced', () => {
-    const ended = meter({ ended: { licence: arn, at: '2026-03-10T14:20:00.000Z' } })
+    const ended = meter({ ends: { [arn]: '2026-03-10T14:20:00.000Z' } })
     expect(giveUp(due, books([due], { meter: ended }), now, rules)).toMatchObject(lost)
     const replaced = meter({ licence: { ...licence, licenceArn: `${arn}0` } })
     expect(giveUp(due, books([due], { meter: replaced }), now, rules)).toMatchObject(lost)

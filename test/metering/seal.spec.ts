@@ -144,7 +144,7 @@ describe('the timestamp', () => {
 })
 
 describe('the end of a subscription', () => {
-  const ended = meter({ ended: { licence: arn, at: '2026-03-10T14:20:00.000Z' } })
+  const ended = meter({ ends: { [arn]: '2026-03-10T14:20:00.000Z' } })
   const running = record('2026-03-10T14', 5, { sealEarly: 'subscription_ended' })
 
   test('seals the running hour as soon as doubts have come to light, without a watermark', () => {
@@ -235,7 +235,7 @@ describe('heartbeats', () => {
     ['the setting is off', meter(), rules],
     ['nothing is sent', meter(), { ...beating, submit: false }],
     ['the customer has no licence', meter({ licence: { kind: 'none' } }), beating],
-    ['the subscription has ended', meter({ ended: { licence: arn, at: '2026-03-10T10:00:00.000Z' } }), beating],
+    ['the subscription has ended', meter({ ends: { [arn]: '2026-03-10T10:00:00.000Z' } }), beating],
     ['the plan has no overage', meter({ plan: 'free' }), beating],
   ])('are not made when %s', (_, customer, settings) => {
     expect(sealsOf(books([], { meter: customer }), at('2026-03-10T15:10:00.000Z', { rules: settings }))).toEqual([])

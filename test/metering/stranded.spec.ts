@@ -5,7 +5,7 @@ import { decideSeals, type SealContext } from '../../src/metering/seal.ts'
 import { arn, books, fold, idOf, licence, meter, record, rules, sealed } from './books.ts'
 
 const at = (now: string, settings = rules): SealContext => ({ rules: settings, now, judgedThrough: '' })
-const ended = meter({ ended: { licence: arn, at: '2026-03-10T14:20:00.000Z' } })
+const ended = meter({ ends: { [arn]: '2026-03-10T14:20:00.000Z' } })
 const running = record('2026-03-10T14', 5, { sealEarly: 'subscription_ended' })
 
 describe('the end of a subscription, while calls stand in an hour to come because they were late or carried there', () => {
@@ -41,6 +41,22 @@ describe('the end of a subscription, while calls stand in an hour to come becaus
     expect(decided([late, gone])[1]).toMatchObject({ toRecordId: idOf('2026-03-10T13') })
     expect(decided([late, gone, sealed(record('2026-03-10T13'))])[1]).toMatchObject({
       toRecordId: idOf('2026-03-10T12'),
+    })
+  })
+
+  test('and no later, where another licence follows before they are sealed', () => {
+    const next = { ...licence, licenceArn: `${arn}0` }
+    const { state } = ended
+    const followed = meter({
+      ...state,
+      licence: next,
+      licences: { ...state.licences, [next.licenceArn]: next },
+      since: { ...state.since, [next.licenceArn]: '2026-03-10T15:05:00.000Z' },
+    })
+    const open = books([late, record('2026-03-10T13', 5)], { meter: followed })
+    expect(decideSeals(open, at('2026-03-10T15:10:00.000Z'))[1]).toMatchObject({
+      type: 'RecordCarriedForward',
+      data: { toRecordId: idOf('2026-03-10T14') },
     })
   })
 

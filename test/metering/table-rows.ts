@@ -13,7 +13,7 @@ export function customer(
   customerId: string,
   changes: Partial<Omit<CustomerMeter, 'state'>> & Partial<MeterState> = {},
 ): CustomerMeter {
-  const { licence: held = licence, plan = 'standard', ended = null, months = {}, ...rest } = changes
+  const { licence: held = licence, plan = 'standard', ends = {}, months = {}, ...rest } = changes
   const { licences = { 'arn:aws:1': licence }, since = { 'arn:aws:1': '2026-01-05T10:00:00.123Z' }, ...columns } = rest
   return {
     customerId,
@@ -23,7 +23,7 @@ export function customer(
     sealedUpTo: '',
     closed: [],
     ...columns,
-    state: { licence: held, plan, ended, licences, since, months },
+    state: { licence: held, plan, licences, since, ends, months },
   }
 }
 

@@ -35,7 +35,7 @@ export function meteringTablesContract(fresh: () => Promise<MeteringTables>): vo
         closed: ['2026-01', '2026-02'],
       }),
       customer(id(2), {
-        ended: { licence: 'arn:aws:1', at: '2026-03-05T10:59:59.999Z' },
+        ends: { 'arn:aws:1': '2026-03-05T10:59:59.999Z' },
         months: { '2026-02': { credit: 3, overage: 0 }, '2026-03': { credit: 0, overage: 7 } },
       }),
     ]
@@ -283,8 +283,8 @@ export function meteringTablesContract(fresh: () => Promise<MeteringTables>): vo
       customers: [
         customer(id(1)),
         customer(id(2), { licence: { kind: 'none' } }),
-        customer(id(3), { ended: { licence: 'arn:aws:1', at } }),
-        customer(id(4), { ended: { licence: 'arn:aws:0', at } }),
+        customer(id(3), { ends: { 'arn:aws:1': at } }),
+        customer(id(4), { ends: { 'arn:aws:0': at } }),
       ],
     })
     const all = Array.from({ length: partitionCount }, (_, index) => index)

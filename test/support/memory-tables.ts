@@ -119,8 +119,8 @@ export function memoryTables(): MemoryTables {
     async meteredCustomers(partitions) {
       return sorted(committed.customers)
         .filter(
-          ({ partition, state: { licence, ended } }) =>
-            partitions.includes(partition) && licence.kind !== 'none' && ended?.licence !== licenceIdentity(licence),
+          ({ partition, state: { licence, ends } }) =>
+            partitions.includes(partition) && licence.kind !== 'none' && ends[licenceIdentity(licence)] === undefined,
         )
         .map(({ customerId }) => customerId)
     },

@@ -184,8 +184,8 @@ async function openOf({ customerId, licence }: Buyer): Promise<number> {
     [customerId, licence.licenceArn],
   )
   const heads = await world.pool.query<{ ended: boolean }>(
-    'select ended_at is not null as ended from metering.customers where customer_id = $1',
-    [customerId],
+    'select ends ? $2 as ended from metering.customers where customer_id = $1',
+    [customerId, licence.licenceArn],
   )
   return heads.rows[0]?.ended ? (rows[0]?.count ?? 0) : 1
 }
