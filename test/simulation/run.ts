@@ -160,8 +160,17 @@ async function runOf(seed: number, random: Random, time: VirtualTime, plant: Pla
     ),
   }
 
-  store.onSend = () => {
-    if (healed || feedIsDown || !random.chance(0.05)) return {}
+  // In every fifth seed the store's answers to calls are lost for a while, now and then: then attempts stand in doubt.
+  let deafUntil = Number.POSITIVE_INFINITY // until all are registered
+  const isDeaf = (stream: string) => {
+    if (seed % 5 !== 0 || !stream.startsWith('customer-')) return false
+    if (Date.now() >= deafUntil && random.chance(0.02)) deafUntil = Date.now() + random.int(50) * minute
+    return Number.isFinite(deafUntil) && Date.now() < deafUntil
+  }
+  store.onSend = ({ stream }) => {
+    if (healed || feedIsDown) return {}
+    if (isDeaf(stream)) return { answerLost: true }
+    if (!random.chance(0.05)) return {}
     return random.pick([
       { requestLost: true },
       { answerLost: true },
@@ -214,6 +223,7 @@ async function runOf(seed: number, random: Random, time: VirtualTime, plant: Pla
     )
   }
 
+  deafUntil = 0
   const lives: Promise<void>[] = []
   for (let i = 0; i < 2; i++) lives.push(run(decider))
   lives.push(run(ticker))
