@@ -1,5 +1,5 @@
 /** What a bundle's parts say, held against its anchors, the rules and each other. Pure. */
-import { monthEnd } from '../commands/plans.ts'
+import { monthEnd, monthStart } from '../commands/plans.ts'
 import { canonicalText } from '../events/canonical.ts'
 import { customerStream } from '../events/catalogue.ts'
 import { emptyHead, type Head } from '../events/chain.ts'
@@ -9,7 +9,7 @@ import type { StoredEvent } from '../eventstore/store.ts'
 import { foldMonth, type LoggedEvent } from '../statements/month.ts'
 import type { Anchor, PublicKeys } from './anchor.ts'
 import { customerHead, meteringHead, pointFaults } from './anchored-point.ts'
-import type { AnchorsLine, BundledEvent } from './bundle.ts'
+import type { AnchoredPoint, AnchorsLine, BundledEvent } from './bundle.ts'
 import { callDigests } from './call-digests.ts'
 import { statementDocument } from './document.ts'
 import { eventFault } from './form-fault.ts'
@@ -32,17 +32,22 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
   const end = { [calls]: customerHead(after), [metering]: meteringHead(after) }
   const heads: Heads = new Map(Object.entries(start))
   const firstRevision = (start[calls] ?? emptyHead).revision + 1n
-  const rules = streamRules(customerId, firstRevision === 0n)
+  const rules = streamRules(customerId, firstRevision === 0n ? null : month)
   const records = meteringMonth(customerId, month)
   const fold = foldMonth(month)
   const callsAt = callDigests(Number(firstRevision))
   const holds = kept.map((anchor) => ({ anchor, against: heldAgainst(anchor) }))
   const counts = { events: 0, metering: 0 }
+  let closedThrough = -1
 
   if (before !== undefined) {
     for (const fault of pointFaults(before, customerId, keys)) say('the anchor before', fault)
     if (BigInt(before.anchor.position.commit) >= BigInt(after.anchor.position.commit)) {
       say('the anchors', 'the one before is not older than the one after')
+    }
+    const { through } = before.anchor
+    if (through > monthStart(month)) {
+      say('the anchor before', `it is of ${through}, when ${month} had begun: what came before it is left out`)
     }
   }
   for (const fault of pointFaults(after, customerId, keys)) say('the anchor after', fault)
@@ -86,6 +91,20 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
     )
   }
 
+  /** Of two anchors of one log the later one knows no fewer events: one whose time was made up is seen by that. */
+  function checkOrder(anchor: Anchor, where: 'before' | 'after', point: AnchoredPoint): void {
+    const { through } = point.anchor
+    const found = { [calls]: customerHead(point).revision, [metering]: meteringHead(point).revision }
+    for (const [stream, revision] of Object.entries(found)) {
+      const known = BigInt(anchor.heads.find(([name]) => name === stream)?.[1] ?? emptyHead.revision)
+      const isInOrder =
+        (anchor.through > through || known <= revision) && (anchor.through < through || known >= revision)
+      if (isInOrder) continue
+      const given = `the one given, of ${anchor.through}, at ${known}`
+      say(stream, `the anchor ${where}, of ${through}, has it at revision ${revision}, and ${given}`)
+    }
+  }
+
   /** Kept anchors that say nothing of these events, or something else of the place where they begin. */
   function checkKept(): void {
     if (kept.length === 0) return
@@ -94,6 +113,10 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
         .filter(([stream]) => stream === calls || stream === metering)
         .map(([stream, revision, hash]) => ({ stream, revision: BigInt(revision), hash, through: anchor.through })),
     )
+    for (const anchor of kept) {
+      if (before !== undefined) checkOrder(anchor, 'before', before)
+      checkOrder(anchor, 'after', after)
+    }
     for (const { stream, revision, hash, through } of anchored) {
       const begin: Head = start[stream] ?? emptyHead
       if (revision === begin.revision && hash !== begin.hash) {
@@ -113,7 +136,9 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
       const stored = pass(bundled, metering)
       if (stored === null) return
       try {
-        for (const fault of records.pass(parseMeteringEvent(stored).event)) say(placeOf(bundled), fault)
+        const { event } = parseMeteringEvent(stored)
+        if (event.type === 'MonthClosed' && event.data.yearMonth === month) closedThrough = event.data.throughRevision
+        for (const fault of records.pass(event)) say(placeOf(bundled), fault)
       } catch (error) {
         if (!(error instanceof UnreadableEvent)) throw error
         say(placeOf(bundled), eventFault(error))
@@ -143,7 +168,7 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
         say('the statement', `no events of ${month} to make one of`)
         return
       }
-      const expected: Record<string, unknown> = statementDocument(statement)
+      const expected: Record<string, unknown> = statementDocument({ ...statement, customerId })
       const names = [...new Set([...Object.keys(expected), ...Object.keys(found)])]
       for (const name of names.toSorted()) {
         if (textOf(expected[name]) !== textOf(found[name]))
@@ -156,6 +181,9 @@ export function contentCheck(anchors: AnchorsLine, keys: PublicKeys, kept: reado
       ended(metering)
       checkKept()
       const last = Number((heads.get(calls) ?? emptyHead).revision)
+      if (closedThrough > last) {
+        say(metering, `${month} is closed through revision ${closedThrough}, the customer's stream ends at ${last}`)
+      }
       for (const { fault } of records.faults(last)) say(metering, fault)
       const { closed, openCalls, records: sealed } = records.summary()
       return {

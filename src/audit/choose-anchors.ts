@@ -1,5 +1,5 @@
 /** Which anchors a bundle reaches from and to. */
-import { monthEnd } from '../commands/plans.ts'
+import { monthEnd, monthStart } from '../commands/plans.ts'
 import { meteringStream, parseMeteringEvent } from '../events/metering.ts'
 import type { EventStore } from '../eventstore/store.ts'
 import type { Anchor, PublicKeys } from './anchor.ts'
@@ -24,13 +24,14 @@ export interface AnchorChoice {
   readonly onBadAnchor: (error: BadAnchor) => void
 }
 
-/** The newest anchor from before the month's first event; undefined where there is none that knew the customer. */
+/** The newest anchor from before the month and its first event; undefined where there is none that knew the customer. */
 export async function anchorBefore(
   choice: AnchorChoice,
   customerId: string,
-  { from, startsAt }: MonthPlace,
+  month: string,
+  { from }: MonthPlace,
 ): Promise<AnchoredPoint | undefined> {
-  const files = (await listAnchors(choice.anchorDir)).filter(({ through }) => through <= startsAt)
+  const files = (await listAnchors(choice.anchorDir)).filter(({ through }) => through <= monthStart(month))
   for (const file of files.reverse()) {
     const anchor = await trusted(choice, file)
     if (anchor === null) continue

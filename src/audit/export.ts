@@ -47,7 +47,7 @@ export async function exportBundle(
   if (place === null) throw new NothingToExport(`Customer ${customerId} is unknown, or has nothing in ${month}.`)
   const publicKeys = [createPublicKey(source.signingKey), ...(source.olderKeys ?? [])]
   const choice: AnchorChoice = { ...source, publicKeys }
-  const before = await anchorBefore(choice, customerId, place)
+  const before = await anchorBefore(choice, customerId, month, place)
   const after = await anchorAfter(choice, customerId, month, place, before)
   const anchors: AnchorsLine = {
     part: 'anchors',

@@ -28,7 +28,7 @@ export interface Replayed extends LoggedEvent {
 export async function* replayStream(log: Log, customerId: string, found: Found): AsyncGenerator<Replayed, void, void> {
   const stream = customerStream(customerId)
   const heads: Heads = new Map()
-  const rules = streamRules(customerId, true)
+  const rules = streamRules(customerId, null)
   for await (const stored of log.readForward(stream, 0n)) {
     const { revision, id } = stored
     const say = (fault: string) => found({ stream, revision, id, fault })

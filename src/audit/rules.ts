@@ -24,9 +24,13 @@ export interface StreamRules {
   readonly state: CustomerState | null
 }
 
-/** @param fromStart whether the first event to pass is the stream's first, or one in the middle of it */
-export function streamRules(customerId: string, fromStart: boolean): StreamRules {
-  let state: CustomerState | null = fromStart ? initialState : null
+/**
+ * @param wholeMonth null where the first event to pass is the stream's first. Else the events begin somewhere in the
+ *   middle, and this month (`YYYY-MM`) must be whole among them
+ */
+export function streamRules(customerId: string, wholeMonth: string | null): StreamRules {
+  let state: CustomerState | null = wholeMonth === null ? initialState : null
+  let hasBegun = wholeMonth === null
   let due: Due
   let lastOccurredAt = ''
   const voided = new Set<string>()
@@ -55,6 +59,20 @@ export function streamRules(customerId: string, fromStart: boolean): StreamRules
     return faults
   }
 
+  /** Where nothing is known of what stands before the event. */
+  function withoutState(event: CustomerEvent): string[] {
+    const month = monthOf(event.data.occurredAt)
+    const isFirst = !hasBegun && wholeMonth !== null && month >= wholeMonth
+    hasBegun ||= isFirst
+    if (event.type === 'MonthlyCreditsGranted') return monthOfOpener(event.data)
+    const faults = isFirst
+      ? [`it is the first event of ${month} here, and not that month's opener: the beginning is left out`]
+      : []
+    if (event.type === 'CustomerRegistered') faults.push(isRegistered)
+    if (event.type === 'DetectionSucceeded' && event.data.yearMonth !== month) faults.push(billedTo(event.data))
+    return faults
+  }
+
   return {
     get state() {
       return state
@@ -66,7 +84,7 @@ export function streamRules(customerId: string, fromStart: boolean): StreamRules
       if (occurredAt < lastOccurredAt) faults.push(`its time ${occurredAt} lies before the event before it`)
       lastOccurredAt = occurredAt
       faults.push(...ofReplayAndVoid(event, target))
-      if (state !== null) faults.push(...faultsAfter(state, event, due))
+      faults.push(...(state === null ? withoutState(event) : faultsAfter(state, event, due)))
       due = dueBehind(state, event)
       if (state !== null || event.type === 'MonthlyCreditsGranted') state = evolve(state ?? initialState, event)
       return faults
@@ -97,7 +115,7 @@ export const dueBehind = (before: CustomerState | null, { type }: CustomerEvent)
 export function faultsAfter(state: CustomerState, event: CustomerEvent, due: Due): string[] {
   const registered = state.customerId !== ''
   if ((event.type === 'CustomerRegistered') === registered) {
-    return [registered ? 'the customer is registered already' : "the stream's first event is no registration"]
+    return [registered ? isRegistered : "the stream's first event is no registration"]
   }
   if (event.type === 'CustomerRegistered') return []
   if (event.type === 'MonthlyCreditsGranted') return openerFaults(state, event.data)
@@ -130,9 +148,15 @@ function licenceFaults(state: CustomerState, event: CustomerEvent, moving: Due):
 const isMove = (before: Licence, after: Licence): boolean =>
   before.kind !== after.kind && before.kind !== 'none' && after.kind !== 'none'
 
+const isRegistered = 'the customer is registered already'
+const billedTo = ({ yearMonth }: DataOf<'DetectionSucceeded'>): string => `it is billed to ${yearMonth}`
+const monthOfOpener = ({ yearMonth, occurredAt }: DataOf<'MonthlyCreditsGranted'>): string[] =>
+  yearMonth === monthOf(occurredAt) ? [] : [`it opens ${yearMonth} at ${occurredAt}`]
+
 /** An opener is wholly determined by what stands before it. */
 function openerFaults(state: CustomerState, data: DataOf<'MonthlyCreditsGranted'>): string[] {
-  if (data.yearMonth !== monthOf(data.occurredAt)) return [`it opens ${data.yearMonth} at ${data.occurredAt}`]
+  const ofMonth = monthOfOpener(data)
+  if (ofMonth.length > 0) return ofMonth
   if (data.yearMonth <= state.yearMonth) return [`${data.yearMonth} was opened before`]
   const expected: Record<string, unknown> = openerAt(state, data.occurredAt).data
   const found: Record<string, unknown> = data
@@ -149,7 +173,7 @@ function callFaults(state: CustomerState, data: DataOf<'DetectionSucceeded'>): s
   const { terms, creditCalls } = state
   const funding = creditCalls < terms.monthlyLimit ? 'credit' : 'overage'
   const checks: [boolean, string][] = [
-    [data.yearMonth === state.yearMonth, `it is billed to ${data.yearMonth}`],
+    [data.yearMonth === state.yearMonth, billedTo(data)],
     [data.sequence === state.sequence + 1, `its number is ${data.sequence}, expected ${state.sequence + 1}`],
     [data.plan === terms.plan, `its plan is ${data.plan}, ${terms.plan} held`],
     [

@@ -1,13 +1,11 @@
 /** A bundle of a full month and every way to tamper with it, before both verifiers. */
 import { spawn } from 'node:child_process'
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { keyId } from '../../src/audit/anchor.ts'
 import { listAnchors, readAnchor } from '../../src/audit/anchor-files.ts'
 import { checkBundle } from '../../src/audit/check-bundle.ts'
 import { NotAnchoredYet } from '../../src/audit/choose-anchors.ts'
@@ -19,9 +17,9 @@ import { customerStream } from '../../src/events/catalogue.ts'
 import { emptyHead } from '../../src/events/chain.ts'
 import { reachableFolder } from '../support/folder.ts'
 import { registration } from '../support/given.ts'
-import { histories } from '../support/histories.ts'
+import { histories, type Step } from '../support/histories.ts'
 import { february } from './february.ts'
-import { bundleOf, faultsOf, type Line, linesOf, rechain } from './lines.ts'
+import { bundleOf, faultsOf, type Line, linesOf, rechain, resign } from './lines.ts'
 import { havePython, verifyByPython } from './python.ts'
 import { chunksOf, createWorld, type World } from './world.ts'
 
@@ -78,21 +76,6 @@ describe('an untouched bundle', () => {
 
 const keptAnchors = async () =>
   Promise.all((await listAnchors(world.anchorDir)).map(({ path }) => readAnchor(path, world.keys)))
-
-/** As whoever holds a key would: counts, hashes and signature are right again. */
-function resign(lines: readonly Line[], key: KeyObject = world.privateKey): Line[] {
-  const body = lines.filter(({ part }) => part !== 'manifest')
-  const manifest = structuredClone(lines.find(({ part }) => part === 'manifest')?.manifest)
-  for (const signed of manifest.parts) {
-    const bytes = bundleOf(body.filter(({ part }) => part === signed.part))
-    signed.lines = body.filter(({ part }) => part === signed.part).length
-    signed.bytes = bytes.length
-    signed.sha256 = createHash('sha256').update(bytes).digest('hex')
-  }
-  manifest.key = keyId(createPublicKey(key))
-  const signature = sign(null, Buffer.from(canonicalize(manifest) ?? ''), key).toString('base64')
-  return [...body, { part: 'manifest', manifest, signature }]
-}
 
 const first = (lines: Line[], part: string, type?: string): number =>
   lines.findIndex((line) => line.part === part && (type === undefined || line.event.type === type))
@@ -233,7 +216,7 @@ describe('tampering', () => {
     tamperings.map(([name, tamper, , byKey]) => {
       const lines = linesOf(good)
       const changed = tamper(lines) ?? lines
-      const bundle = bundleOf(byKey === 'signed' ? resign(changed) : changed)
+      const bundle = bundleOf(byKey === 'signed' ? resign(changed, world.privateKey) : changed)
       return name === 'another spelling of a line' ? Buffer.from(bundle.toString().replace('{"', '{ "')) : bundle
     })
 
@@ -265,7 +248,7 @@ describe('tampering', () => {
   }
 
   test('a log rewritten consistently does not lead to its anchored head', async () => {
-    const bundle = bundleOf(resign(rewritten()))
+    const bundle = bundleOf(resign(rewritten(), world.privateKey))
     expect(faultsOf(await checkBundle(chunksOf(bundle), world.keys)).join('\n')).toMatch(/customer-.*: it ends at/)
     if (python) expect((await verifyByPython(world.keys, [bundle]))[0]?.join('\n')).toMatch(/customer-.*: it ends at/)
   })
@@ -376,6 +359,21 @@ test('without leave to anchor, a bundle reaches the newest anchor, and there is 
   await world.player.play([{ customer: 0, minutes: 5, action: { kind: 'detect', key: undefined } }])
   const report = await checkBundle(chunksOf(await world.export(id, '2026-01', { takeNow })), world.keys)
   expect(report).toMatchObject({ differences: [], content: { events: 5, monthOver: false, closed: false } })
+  await world.close()
+})
+
+test('a bundle begins before its month, though a later anchor knows nothing of the month either', async () => {
+  const world = createWorld()
+  const play = (days: number, action: Step['action'], customer = 0) =>
+    world.player.play([{ customer, minutes: days * 24 * 60, action }])
+  await play(0, { kind: 'detect', key: undefined }) // 30 January
+  const { through } = await world.anchor()
+  await play(3, { kind: 'openMonth' }, 1)
+  await world.anchor()
+  await play(3, { kind: 'detect', key: undefined })
+  const [customer] = world.player.customers()
+  const bundle = await world.export(customer?.id ?? '', '2026-02')
+  expect(await checkBundle(chunksOf(bundle), world.keys)).toMatchObject({ differences: [], content: { from: through } })
   await world.close()
 })
 

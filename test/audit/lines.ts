@@ -1,5 +1,7 @@
 /** Bundles taken apart and put together again. */
+import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { keyId } from '../../src/audit/anchor.ts'
 import type { BundleReport } from '../../src/audit/check-bundle.ts'
 import { eventHash } from '../../src/events/chain.ts'
 
@@ -28,4 +30,19 @@ export function rechain(lines: Line[], part: 'event' | 'metering'): void {
     prevHash = event.metadata.hash
     revision += 1n
   }
+}
+
+/** As whoever holds a key would: counts, hashes and signature are right again. */
+export function resign(lines: readonly Line[], key: KeyObject): Line[] {
+  const body = lines.filter(({ part }) => part !== 'manifest')
+  const manifest = structuredClone(lines.find(({ part }) => part === 'manifest')?.manifest)
+  for (const signed of manifest.parts) {
+    const bytes = bundleOf(body.filter(({ part }) => part === signed.part))
+    signed.lines = body.filter(({ part }) => part === signed.part).length
+    signed.bytes = bytes.length
+    signed.sha256 = createHash('sha256').update(bytes).digest('hex')
+  }
+  manifest.key = keyId(createPublicKey(key))
+  const signature = sign(null, Buffer.from(canonicalize(manifest) ?? ''), key).toString('base64')
+  return [...body, { part: 'manifest', manifest, signature }]
 }

@@ -69,6 +69,14 @@ def check_point(expect, point, streams, keys):
         expect(head[0] == stream, f"it proves the head of {head[0]}, not that of {stream}")
         expect(root == anchor["root"], f"the head of {stream} does not lead to its root")
 
+def check_order(expect, name, through, revision, stream, kept):
+    """Of two anchors of one log the later one knows no fewer events."""
+    for time, heads in kept:
+        known, _ = heads.get(stream, (-1, ""))
+        in_order = (time > through or known <= revision) and (time < through or known >= revision)
+        given = f"the one given, of {time}, at {known}"
+        expect(in_order, f"the anchor {name}, of {through}, has it at revision {revision}, and {given}")
+
 class Chain:
     """One stream between two anchored heads, and what kept anchors say of it."""
 
@@ -76,7 +84,7 @@ class Chain:
         self.stream = stream
         self.start = self.head = (int(before["head"][1]), before["head"][2]) if before else (-1, "")
         self.end = (int(after["head"][1]), after["head"][2])
-        self.kept = [heads[stream] for heads in kept if stream in heads]
+        self.kept = [heads[stream] for _, heads in kept if stream in heads]
 
     def add(self, expect, event):
         metadata, (revision, digest) = event["metadata"], self.head
@@ -96,8 +104,9 @@ class Chain:
 class Customer:
     """Rules of a customer's stream, as far as they decide what is billed. `calls` are those that voids will name."""
 
-    def __init__(self, customer, first, calls):
+    def __init__(self, customer, month, first, calls):
         self.customer, self.first, self.calls, self.time, self.settled = customer, first, calls, "", set()
+        self.whole = month  # the month that must be there from its opener on; None once it has begun
         self.s = {"month": ""} if first == 0 else None  # the state; None until it is known
 
     def add(self, expect, event):
@@ -113,7 +122,16 @@ class Customer:
             expect(self.calls[data["revision"]] == repeated, f"no such call stands at revision {data['revision']}")
         if kind == "DetectionSucceeded" and int(event["revision"]) in self.calls:
             self.calls[int(event["revision"])] = repeated
-        if s is not None:
+        at = self.time[:7]
+        if s is None:
+            is_opener = kind == "MonthlyCreditsGranted"
+            if self.whole and at >= self.whole:
+                expect(is_opener, f"it is the first event of {at} here, and not that month's opener: the beginning is left out")
+                self.whole = None
+            expect(kind != "CustomerRegistered", "only a registration begins a stream, and begins nothing else")
+            of_month = data["yearMonth"] if is_opener or kind == "DetectionSucceeded" else at
+            expect(of_month == at, f"its yearMonth is {of_month}, expected {at}")
+        else:
             is_first = "plan" not in s
             expect((kind == "CustomerRegistered") == is_first, "only a registration begins a stream, and begins nothing else")
             for name, (found, expected) in {} if is_first else self.determined(s, kind, data):
@@ -318,6 +336,7 @@ class Metering:
 
     def end(self, expect, last):
         through = self.closed["throughRevision"] if self.closed else -1
+        expect(through <= last, f"the month is closed through revision {through}, the customer's stream ends at {last}")
         for name, seal in self.seals.items():
             tally = self.tallies.pop(name, {"own": 0, "late": 0, "digest": "0" * 64})
             expect(seal["throughRevision"] <= last, f"record {name} is sealed through a revision behind the bundle")
@@ -374,15 +393,21 @@ def verify(path, keys, kept, at):
                     check_point(at(f"the anchor {point}"), line[point], streams, keys)
             position = lambda point: int(point["anchor"]["position"]["commit"])
             expect(not before or position(before) < position(after), "the anchor before is not older than the one after")
+            if before:
+                begun = before["anchor"]["through"]
+                at("the anchor before")(begun <= f"{month}-01T00:00:00.000Z", f"it is of {begun}, when {month} had begun")
             chains = {part: Chain(streams[side], before and before[side], after[side], kept)
                       for part, side in (("event", "customer"), ("metering", "metering"))}
+            for name, point in (("before", before), ("after", after)):
+                for side, stream in streams.items() if point else ():
+                    check_order(at(stream), name, point["anchor"]["through"], int(point[side]["head"][1]), stream, kept)
             first, last = chains["event"].start[0] + 1, chains["event"].end[0]
             reached = [revision for revision, _ in chains["event"].kept if first - 1 <= revision <= last]
             at("the anchors given")(reached or not kept, "none of them has its head of this customer within the bundle")
             for chain in chains.values():
                 chain.check_kept(at(chain.stream))
             metering, statement = Metering(customer_id, month), Statement(customer_id, month)
-            rules = {"event": Customer(customer_id, first, calls), "metering": metering}
+            rules = {"event": Customer(customer_id, month, first, calls), "metering": metering}
         elif part == "statement":
             found = line["statement"]
         elif part == "manifest":
@@ -427,8 +452,8 @@ def main(arguments):
     pems = [load_pem_public_key(open(path, "rb").read()) for path in given["--key"]]
     keys = {sha(pem.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)): pem for pem in pems}
     # Not judged: they are the evidence of whoever runs this.
-    kept = [{stream: (int(revision), digest) for stream, revision, digest in json.load(open(path, "rb"))["heads"]}
-            for path in given["--anchor"]]
+    kept = [(anchor["through"], {stream: (int(revision), digest) for stream, revision, digest in anchor["heads"]})
+            for anchor in (json.load(open(path, "rb")) for path in given["--anchor"])]
     agreeing = 0
     for path in given[""]:
         differences, last = [], {"at": "the file"}
