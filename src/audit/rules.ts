@@ -102,11 +102,13 @@ export const repeats = (
   call.bucketKey === bucketKey
 
 /** A licence that had to take over at an hour that has begun, where the state no longer says so. */
-export type Due = CustomerState['moving']
+export type Due = CustomerState['moving'] | 'unknown'
 
 /** What must stand right behind the event: a month's opener comes first, and does not repeat the licence that is due. */
-export const dueBehind = (before: CustomerState | null, { type }: CustomerEvent): Due =>
-  type === 'MonthlyCreditsGranted' ? before?.moving : undefined
+export function dueBehind(before: CustomerState | null, { type }: CustomerEvent): Due {
+  if (type !== 'MonthlyCreditsGranted') return undefined
+  return before === null ? 'unknown' : before.moving
+}
 
 /**
  * What is wrong with an event behind the state that the events before it add up to.
@@ -135,7 +137,9 @@ export function faultsAfter(state: CustomerState, event: CustomerEvent, due: Due
 function licenceFaults(state: CustomerState, event: CustomerEvent, moving: Due): string[] {
   const { occurredAt } = event.data
   const licence = event.type === 'LicenceChanged' || event.type === 'SubscriptionResumed' ? event.data.licence : null
-  if (moving !== undefined && moving.effectiveAt <= occurredAt) {
+  // Whatever was due when the month began stands at the opener's own instant.
+  if (moving === 'unknown' && occurredAt === state.lastOccurredAt) return []
+  if (moving !== undefined && moving !== 'unknown' && moving.effectiveAt <= occurredAt) {
     const takesOver = state.ended === undefined ? 'LicenceChanged' : 'SubscriptionResumed'
     return event.type === takesOver && isDeepStrictEqual(plain(licence), plain(moving.licence))
       ? []

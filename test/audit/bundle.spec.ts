@@ -362,6 +362,25 @@ test('without leave to anchor, a bundle reaches the newest anchor, and there is 
   await world.close()
 })
 
+test('a month that begins late, with a licence that was due and a void of the month before, is whole in its bundle', async () => {
+  const world = createWorld()
+  const play = (hours: number, action: Step['action']) =>
+    world.player.play([{ customer: 0, minutes: hours * 60, action }])
+  await play(0, { kind: 'detect', key: undefined }) // 30 January, 22:00
+  await play(25.5, { kind: 'licence', serial: 3 }) // takes over as February begins
+  const { through } = await world.anchor()
+  await play(96, { kind: 'fence' }) // 4 February
+  await play(0, { kind: 'void', back: 0 })
+  const [customer] = world.player.customers()
+  const bundle = await world.export(customer?.id ?? '', '2026-02')
+  const types = linesOf(bundle).flatMap(({ part, event }) => (part === 'event' ? [event.type] : []))
+  expect(types).toEqual(['MonthlyCreditsGranted', 'LicenceChanged', 'AttemptFenced', 'DetectionVoided'])
+  const report = await checkBundle(chunksOf(bundle), world.keys)
+  expect(report).toMatchObject({ differences: [], content: { from: through, monthOver: false } })
+  if (python) expect(await verifyByPython(world.keys, [bundle])).toEqual([[]])
+  await world.close()
+})
+
 test('a bundle begins before its month, though a later anchor knows nothing of the month either', async () => {
   const world = createWorld()
   const play = (days: number, action: Step['action'], customer = 0) =>
