@@ -1,5 +1,6 @@
 import sharp, { type Metadata } from 'sharp'
 import { formatOf, type ImageFormat, InvalidImage } from './image-format.ts'
+import { countScans } from './jpeg-scans.ts'
 import type { Pixels } from './pixels.ts'
 
 /**
@@ -8,7 +9,13 @@ import type { Pixels } from './pixels.ts'
  */
 const MAX_PIXELS = 50_000_000
 
-/** A picture whose decoding is made slow on purpose (thousands of scans, say) is given up after this time. */
+/**
+ * Encoders make about ten scans. Each goes over the whole picture, be it empty, and libjpeg reads all of them before
+ * libvips looks at the clock: thousands fit into a few hundred kilobytes and would take minutes.
+ */
+const MAX_SCANS = 50
+
+/** A picture whose decoding is made slow in another way is given up after this time. */
 const MAX_DECODE_SECONDS = 10
 
 /**
@@ -22,6 +29,7 @@ const MAX_DECODE_SECONDS = 10
  */
 export async function decodeImage(bytes: Uint8Array, format: ImageFormat): Promise<Pixels> {
   refuseOtherFormats(bytes, format)
+  if (format === 'jpeg' && countScans(bytes) > MAX_SCANS) throw new InvalidImage(TOO_MANY_SCANS)
   // Warnings are let pass: cameras write harmless garbage between JPEG segments. Missing data is an error.
   const options = { failOn: 'error', limitInputPixels: MAX_PIXELS, sequentialRead: true } as const
   let header: Metadata
@@ -54,6 +62,8 @@ function refuseOtherFormats(bytes: Uint8Array, declared: ImageFormat): void {
   )
 }
 
+const TOO_MANY_SCANS = `The image is a JPEG of more than ${MAX_SCANS} scans: save it anew, as a baseline JPEG`
+const TOO_SLOW = `The image takes more than ${MAX_DECODE_SECONDS} seconds to decode: save it anew`
 const TOO_LARGE = `The image has more than ${MAX_PIXELS / 1_000_000} million pixels`
 
 function tooLarge(error: unknown): InvalidImage | undefined {
@@ -61,6 +71,7 @@ function tooLarge(error: unknown): InvalidImage | undefined {
 }
 
 function undecodable(format: ImageFormat, cause: unknown): InvalidImage {
+  if (cause instanceof Error && /^timeout/i.test(cause.message)) return new InvalidImage(TOO_SLOW, { cause })
   return new InvalidImage(`The image could not be decoded: the ${format.toUpperCase()} data is damaged or incomplete`, {
     cause,
   })

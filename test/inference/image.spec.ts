@@ -4,6 +4,7 @@ import sharp from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { decodeImage } from '../../src/inference/image.ts'
 import { formatOf, InvalidImage } from '../../src/inference/image-format.ts'
+import { countScans } from '../../src/inference/jpeg-scans.ts'
 import type { Pixels } from '../../src/inference/pixels.ts'
 
 /** A smooth colour gradient, so that lossy formats keep it nearly. */
@@ -204,6 +205,20 @@ describe('pictures that are refused', () => {
     })
     const png = await noise.png().toBuffer()
     expect(await refusal(png.subarray(0, Math.floor(png.length * share)), 'png')).toMatch(/damaged or incomplete/)
+  })
+
+  test('a JPEG of thousands of scans, which would take minutes, at once and without decoding', async () => {
+    const jpeg = await source().jpeg({ progressive: true }).toBuffer()
+    const lastScan = jpeg.lastIndexOf(Buffer.from([0xff, 0xda]))
+    const scans = (count: number) => {
+      const more = Array.from({ length: count - countScans(jpeg) }, () => jpeg.subarray(lastScan, -2))
+      return Buffer.concat([jpeg.subarray(0, -2), ...more, jpeg.subarray(-2)])
+    }
+    expect(countScans(scans(50))).toBe(50)
+    expect(await refusal(scans(51), 'jpeg')).toBe(
+      'The image is a JPEG of more than 50 scans: save it anew, as a baseline JPEG',
+    )
+    expect(await refusal(scans(2_000), 'jpeg')).toContain('50 scans')
   })
 
   test('a bomb of 30,000 × 30,000 pixels, at once and without decoding', async () => {
