@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { refuseUnknownModelSet, startApi } from './app/api.ts'
 import { createFailures } from './app/failures.ts'
 import { type Foundation, layFoundation, type Start } from './app/foundation.ts'
+import { refuseUnusableModelsDir } from './app/models-dir.ts'
 import { listenForOperators, watchOver } from './app/operations.ts'
 import { chooseRoles } from './app/roles.ts'
 import type { Clocks, System } from './app/system.ts'
@@ -45,12 +46,15 @@ export interface AppOptions extends Clocks {
 
 /**
  * Starts the application.
- * @throws the signal's reason, ConfigError, DataDirInUse, WeightsMissing, WeightsCorrupt, ManifestError: sentences for the operator
+ * @throws the signal's reason, ConfigError, DataDirInUse, WeightsMissing, WeightsCorrupt, WeightsUnreadable, ManifestError: sentences for the operator
  */
 export async function startApp({ config }: LoadedConfig, options: AppOptions): Promise<App> {
   const { log, signal = new AbortController().signal } = options
   const roles = chooseRoles(config)
-  if (roles.includes('api')) await refuseUnknownModelSet(config)
+  if (roles.includes('api')) {
+    await refuseUnknownModelSet(config)
+    await refuseUnusableModelsDir(config)
+  }
   const undo = createUndo(roleLog(log, roles))
   const failures = createFailures(roles, log)
   const start: Start = { config, roles, log, undo, failures }

@@ -28,7 +28,7 @@ export interface Api {
 
 /**
  * @param watch makes the operators' view of the process, this inference included
- * @throws ConfigError, WeightsMissing, WeightsCorrupt, ManifestError
+ * @throws ConfigError, WeightsMissing, WeightsCorrupt, WeightsUnreadable, ManifestError
  */
 export async function startApi(
   { config, roles, undo, log }: Start,
@@ -44,7 +44,7 @@ export async function startApi(
       wanted: config.MODEL_SET,
       modelsDir: config.MODELS_DIR,
       dataDir: config.DATA_DIR,
-      say: (sentence) => roleLog(log, roles).info(sentence),
+      say: (sentence, level) => roleLog(log, roles)[level](sentence),
     }),
     spoofThreshold: config.SPOOF_THRESHOLD,
   })

@@ -33,6 +33,7 @@ export function addEvaluateCommand(program: Command): void {
 async function evaluate(folder: string, { set: wanted, annotations, into, json }: Options): Promise<void> {
   const { config } = loadConfig()
   // Loaded here: other commands do not need the models' runtime.
+  const { refuseUnusableModelsDir } = await import('../app/models-dir.ts')
   const { BadFolder, readSamples } = await import('../evaluation/folder.ts')
   const { judgeAll } = await import('../evaluation/judge.ts')
   const { reportOf } = await import('../evaluation/report.ts')
@@ -41,6 +42,7 @@ async function evaluate(folder: string, { set: wanted, annotations, into, json }
   const { startInference } = await import('../inference/inference.ts')
   const { loadManifest, resolveSet } = await import('../inference/manifest.ts')
 
+  await refuseUnusableModelsDir(config)
   const samples = await readSamples(folder, annotations).catch((error: unknown) => {
     throw error instanceof BadFolder ? new CommandError(error.message) : error
   })

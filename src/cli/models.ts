@@ -1,7 +1,8 @@
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
+import { refuseUnusableModelsDir } from '../app/models-dir.ts'
 import { loadConfig } from '../config.ts'
-import { bestPresent } from '../inference/choose-set.ts'
+import { bestPresent, shortcomingsOf } from '../inference/choose-set.ts'
 import { downloadWeights } from '../inference/download.ts'
 import { loadManifest, modelsOf, resolveSet } from '../inference/manifest.ts'
 import { inspectWeights, packagedModels } from '../inference/weights.ts'
@@ -16,6 +17,7 @@ export function addModelCommands(program: Command): void {
     .option('--json', 'one JSON object a line')
     .action(async ({ json }: { json?: true }) => {
       const { config } = loadConfig()
+      await refuseUnusableModelsDir(config)
       const manifest = await loadManifest()
       const rows = []
       for (const [name, model] of Object.entries(manifest.models)) {
@@ -46,19 +48,26 @@ export function addModelCommands(program: Command): void {
     .option('--json', 'one JSON object a line')
     .action(async ({ json }: { json?: true }) => {
       const { config } = loadConfig()
+      await refuseUnusableModelsDir(config)
       let wrong = 0
       const manifest = await loadManifest()
       const set =
         config.MODEL_SET === undefined
           ? await bestPresent(manifest, config.MODELS_DIR)
           : resolveSet(manifest, config.MODEL_SET)
+      if (!json) print(`Model set ${set.name} ${set.version}`)
       for (const model of modelsOf(set)) {
         const found = await inspectWeights(model, config.MODELS_DIR)
         if (found.state !== 'present') wrong += 1
-        if (json) printJson({ file: model.file, ...found })
-        else print(`${found.state.padEnd(8)} ${found.state === 'missing' ? model.file : found.path}`)
+        if (json) printJson({ set: set.name, file: model.file, ...found })
+        else print(`${found.state.padEnd(10)} ${found.state === 'missing' ? model.file : found.path}`)
       }
-      if (wrong > 0) throw new CommandError(`${wrong} of the weights of set ${set.name} are missing or corrupt.`)
+      if (wrong > 0)
+        throw new CommandError(`${wrong} of the weights of set ${set.name} are missing, corrupt or unreadable.`)
+      const [best] = manifest.preferred
+      if (config.MODEL_SET !== undefined || set.name === best) return
+      const shortcomings = await shortcomingsOf(resolveSet(manifest, best), config.MODELS_DIR)
+      if (shortcomings !== undefined) process.stderr.write(`The preferred set ${best} ${shortcomings}.\n`)
     })
 
   models
@@ -67,6 +76,7 @@ export function addModelCommands(program: Command): void {
     .option('--into <folder>', 'default: MODELS_DIR, else models/ of the package')
     .action(async ({ into }: { into?: string }) => {
       const { config } = loadConfig()
+      if (into === undefined) await refuseUnusableModelsDir(config, { mayBeMade: true })
       const bars = new Map<string, SingleBar>()
       const onProgress = (file: string, bytes: number, total: number) => {
         let bar = bars.get(file)

@@ -39,7 +39,7 @@ export interface Inference {
 /**
  * Verifies the weights, starts the threads and waits until each has had the chance to load the models.
  *
- * @throws WeightsMissing | WeightsCorrupt with a sentence for the operator
+ * @throws WeightsMissing | WeightsCorrupt | WeightsUnreadable with a sentence for the operator
  */
 export async function startInference(options: InferenceOptions): Promise<Inference> {
   silenceRuntime()

@@ -16,11 +16,16 @@ export class WeightsCorrupt extends Error {
   override readonly name = 'WeightsCorrupt'
 }
 
+/** A weights file is there, but this process may not read it, or it is no file. */
+export class WeightsUnreadable extends Error {
+  override readonly name = 'WeightsUnreadable'
+}
+
 /** The package's own models/ folder. */
 export const packagedModels = fileURLToPath(new URL('models/', packageRoot))
 
 /** Folders looked at for weights, in this order. */
-function weightPlaces(modelsDir?: string): string[] {
+export function weightPlaces(modelsDir?: string): string[] {
   return modelsDir === undefined || modelsDir === '' ? [packagedModels] : [modelsDir, packagedModels]
 }
 
@@ -28,7 +33,7 @@ function weightPlaces(modelsDir?: string): string[] {
  * Reads and verifies every file of a set.
  *
  * @returns bytes by file name, in shared memory, so that each worker thread sees the same verified bytes
- * @throws WeightsMissing | WeightsCorrupt
+ * @throws WeightsMissing | WeightsCorrupt | WeightsUnreadable
  */
 export async function loadWeights(
   set: Pick<ResolvedSet, 'detector' | 'classifiers'>,
@@ -43,11 +48,13 @@ export type WeightsState =
   | { state: 'present'; path: string }
   | { state: 'missing' }
   | { state: 'corrupt'; path: string; sha256: string }
+  | { state: 'unreadable'; path: string; reason: string }
 
 /** What is known of one file, for `liveness models list` and `verify`. The first place that has the file counts. */
 export async function inspectWeights(model: Model, modelsDir?: string): Promise<WeightsState> {
   const found = await find(model, modelsDir)
   if (!found) return { state: 'missing' }
+  if ('unreadable' in found) return { state: 'unreadable', path: found.path, reason: found.unreadable }
   const sha256 = sha256Of(found.bytes)
   return sha256 === model.sha256
     ? { state: 'present', path: found.path }
@@ -58,14 +65,19 @@ async function load(model: Model, modelsDir?: string): Promise<Uint8Array> {
   const found = await find(model, modelsDir)
   if (!found) {
     throw new WeightsMissing(
-      `The model file ${model.file} is missing. Looked in ${weightPlaces(modelsDir).join(' and ')}. ${remedy(model)}`,
+      `The model file ${model.file} is missing. Looked in ${weightPlaces(modelsDir).join(' and ')}. ${remedy(model, modelsDir)}`,
+    )
+  }
+  if ('unreadable' in found) {
+    throw new WeightsUnreadable(
+      `The model file ${found.path} cannot be read: ${found.unreadable}. Make it readable to this user.`,
     )
   }
   const sha256 = sha256Of(found.bytes)
   if (sha256 !== model.sha256) {
     throw new WeightsCorrupt(
       `The model file ${found.path} is damaged or another version: its SHA-256 is ${sha256}, models/manifest.json ` +
-        `expects ${model.sha256}. Delete it. ${remedy(model)}`,
+        `expects ${model.sha256}. Delete it. ${remedy(model, modelsDir)}`,
     )
   }
   const shared = new Uint8Array(new SharedArrayBuffer(found.bytes.length))
@@ -73,11 +85,17 @@ async function load(model: Model, modelsDir?: string): Promise<Uint8Array> {
   return shared
 }
 
-function remedy(model: Model): string {
+function remedy(model: Model, modelsDir: string | undefined): string {
   if ('package' in model.upstream) return `${unavailableReason(model)}.`
-  return model.url === undefined
-    ? `It cannot be downloaded (${unavailableReason(model)}): put it into MODELS_DIR or ${packagedModels}.`
-    : `Run "liveness models download", or set MODELS_DIR to a folder that holds it.`
+  if (model.url === undefined) {
+    return `It cannot be downloaded (${unavailableReason(model)}): put it into ${modelsDir ?? 'MODELS_DIR'} or ${packagedModels}.`
+  }
+  return `Run "liveness models download", or ${byHand(modelsDir, 'it')}.`
+}
+
+/** What to do with weights that somebody has: completes "or …". */
+export function byHand(modelsDir: string | undefined, what: string): string {
+  return modelsDir === undefined ? `set MODELS_DIR to a folder that holds ${what}` : `put ${what} into ${modelsDir}`
 }
 
 /** Why a model without a download address has none, and what it was made from. */
@@ -88,20 +106,24 @@ export function unavailableReason({ upstream, conversion }: Model): string {
   return `${reason} Source: ${upstream.repository}, commit ${upstream.commit}, ${upstream.path}`
 }
 
+type Found = { path: string } & ({ bytes: Buffer } | { unreadable: string })
+
 /** The file in the first of the places that has it. What a dependency brings along is found where Node finds that. */
-async function find(model: Model, modelsDir?: string): Promise<{ path: string; bytes: Buffer } | undefined> {
+async function find(model: Model, modelsDir?: string): Promise<Found | undefined> {
   const paths = weightPlaces(modelsDir).map((place) => join(place, model.file))
   const packaged = inPackage(model)
   for (const path of packaged === undefined ? paths : [...paths, packaged]) {
     try {
       return { path, bytes: await readFile(path) }
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' && (error as NodeJS.ErrnoException).code !== 'ENOTDIR')
-        throw error
+      const { code = '', message } = error as NodeJS.ErrnoException
+      if (code !== 'ENOENT' && code !== 'ENOTDIR') return { path, unreadable: unreadable[code] ?? message }
     }
   }
   return undefined
 }
+
+const unreadable: Readonly<Record<string, string>> = { EACCES: 'permission denied', EISDIR: 'it is a folder' }
 
 const { resolve } = createRequire(import.meta.url)
 

@@ -122,6 +122,10 @@ describe('errors are one sentence on stderr, and the exit code says so', () => {
     [{ DATABASE_URL: 'postgres://127.0.0.1:1/none' }, 'must be set when DATABASE_URL is'],
     [{ MODEL_SET: 'none' }, 'MODEL_SET must be one of own, ensemble, but is "none"'],
     [{ MODELS_DIR: folder, MODEL_SET: 'ensemble' }, 'is missing. Looked in'],
+    [
+      { MODELS_DIR: '/none/such' },
+      'MODELS_DIR must be a folder that this user may read, but /none/such does not exist',
+    ],
   ])(
     'start with %j refuses',
     async (wrong, sentence) => {

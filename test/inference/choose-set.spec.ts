@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { bestPresent, type Choice, chooseSet } from '../../src/inference/choose-set.ts'
 import { loadManifest, type Manifest, type Model } from '../../src/inference/manifest.ts'
-import { sha256Of } from '../../src/inference/weights.ts'
+import { packagedModels, sha256Of } from '../../src/inference/weights.ts'
 
 /** Each file's text is its own name; no file of these names exists anywhere but where a test puts it. */
 const names = ['best-a', 'best-b', 'spare-a', 'spare-b']
@@ -18,12 +18,15 @@ let server: Server
 let asked: string[]
 let answer: (path: string) => string | 'silence' | null
 let said: string[]
+/** How loud each sentence was. */
+let levels: string[]
 
 beforeEach(async () => {
   modelsDir = await mkdtemp(join(tmpdir(), 'choose-models-'))
   dataDir = await mkdtemp(join(tmpdir(), 'choose-data-'))
   asked = []
   said = []
+  levels = []
   answer = (path) => path
   server = createServer((request, response) => {
     const path = (request.url ?? '').slice(1)
@@ -75,7 +78,10 @@ const choose = async (changes: Partial<Choice> = {}) =>
       wanted: undefined,
       modelsDir,
       dataDir,
-      say: (sentence) => said.push(sentence),
+      say: (sentence, level) => {
+        said.push(sentence)
+        levels.push(level)
+      },
       ...changes,
     })
   ).name
@@ -113,7 +119,7 @@ test('offline, the next set runs, one sentence says why and what to do, and late
   await new Promise((resolve) => server.close(resolve))
   expect(await choose({ manifest: offline })).toBe('spare')
   expect(said.at(-1)).toMatch(
-    /^Runs with the model set spare\. The preferred set best lacks .*best-a\.onnx, .*best-b\.onnx: .*ECONNREFUSED.*npx liveness models download.*MODELS_DIR/,
+    /^Runs with the model set spare\. The preferred set best lacks .*best-a\.onnx, .*best-b\.onnx \(.*\): .*ECONNREFUSED.*npx liveness models download", or put /,
   )
   said = []
   expect(await choose({ manifest: offline })).toBe('spare')
@@ -155,16 +161,59 @@ test('a server that falls silent delays the start by the time-out only', async (
 test('no download begins that cannot complete the set', async () => {
   await put('spare-a', 'spare-b')
   expect(await choose({ manifest: await manifest(['best-b']) })).toBe('spare')
-  expect(said).toEqual([expect.stringMatching(/lacks .*best-b\.onnx: 1 of them has no public address; set MODELS_DIR/)])
+  expect(said).toEqual([expect.stringMatching(/lacks .*best-b\.onnx .*: 1 of them has no public address; put /)])
   expect(asked).toEqual([])
   expect(await readdir(dataDir)).toEqual([])
 })
 
-test('a damaged file of the best set is fetched again', async () => {
+test('a damaged file of the best set is fetched again, and that is a warning which names it', async () => {
   await put(...names)
   await writeFile(join(modelsDir, file('best-a')), 'damage')
   expect(await choose()).toBe('best')
   expect(asked).toEqual(['best-a'])
+  expect(said[0]).toMatch(/^Fetching .* It cannot use .*best-a\.onnx, which is damaged or another version\.$/)
+  expect(said[0]).toContain(join(modelsDir, file('best-a')))
+  expect(levels).toEqual(['warn', 'info'])
+})
+
+test('a damaged file is told apart from a missing one, each with where it is or was looked for, as a warning', async () => {
+  await put('spare-a', 'spare-b')
+  await writeFile(join(modelsDir, file('best-a')), 'damage')
+  answer = () => null
+  expect(await choose()).toBe('spare')
+  expect(said.at(-1)).toMatch(
+    /The preferred set best lacks [^ ]*best-b\.onnx \(looked in .* and .*models\/\) and cannot use [^ ]*best-a\.onnx, which is damaged or another version: .*404/,
+  )
+  for (const part of [modelsDir, packagedModels, join(modelsDir, file('best-a'))]) expect(said.at(-1)).toContain(part)
+  // The folder is set: what to do is to fill it.
+  expect(said.at(-1)).toContain(`or put the right files into ${modelsDir} (`)
+  expect(said.at(-1)).not.toContain('set MODELS_DIR')
+  expect(levels).toEqual(['warn', 'warn'])
+})
+
+test('what the process may not read is said with the reason, and nothing is fetched in its place', async () => {
+  await put('best-b', 'spare-a', 'spare-b')
+  await mkdir(join(modelsDir, file('best-a')))
+  expect(await choose()).toBe('spare')
+  expect(said).toEqual([expect.stringMatching(/cannot read [^ ]*best-a\.onnx \(it is a folder\): /)])
+  expect([asked, levels]).toEqual([[], ['warn']])
+})
+
+test('without a MODELS_DIR a set that merely lacks files is no warning', async () => {
+  const shipped = await loadManifest()
+  const offline = await manifest(['best-a', 'best-b'])
+  // What the spare set needs is in packages and in the repository.
+  const both: Manifest = {
+    models: { ...shipped.models, ...offline.models },
+    detectors: { ...shipped.detectors, ...offline.detectors },
+    sets: { ...shipped.sets, ...offline.sets },
+    preferred: ['best', 'own'],
+  }
+  expect(await choose({ manifest: both, modelsDir: undefined })).toBe('own')
+  expect(said).toEqual([
+    expect.stringMatching(/2 of them have no public address; set MODELS_DIR to a folder that holds/),
+  ])
+  expect(levels).toEqual(['info'])
 })
 
 test('with no other set complete the best is named, so that loading it says what is missing', async () => {

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -17,6 +17,7 @@ import {
   sha256Of,
   WeightsCorrupt,
   WeightsMissing,
+  WeightsUnreadable,
 } from '../../src/inference/weights.ts'
 import { modelsDir, withoutWeights } from './support.ts'
 
@@ -60,7 +61,13 @@ test('a missing file is named, with the places looked at and the remedy', async 
   const error = await loadWeights(set, folder).catch((reason: Error) => reason)
   expect(error).toBeInstanceOf(WeightsMissing)
   const { message } = error as Error
-  for (const part of ['test-only-detector.onnx', folder, packagedModels, 'liveness models download', 'MODELS_DIR']) {
+  for (const part of [
+    'test-only-detector.onnx',
+    folder,
+    packagedModels,
+    'liveness models download',
+    `put it into ${folder}`,
+  ]) {
     expect(message).toContain(part)
   }
   expect(await inspectWeights(set.detector.model, folder)).toEqual({ state: 'missing' })
@@ -70,7 +77,7 @@ test('of a missing file that cannot be downloaded the message says why and where
   const set = setOf('one', 'two')
   await writeFile(join(folder, set.detector.model.file), 'one')
   await expect(loadWeights(set, folder)).rejects.toThrow(
-    /test-only-classifier\.onnx.*cannot be downloaded.*Made by hand.*Source: https:.*put it into MODELS_DIR/,
+    /test-only-classifier\.onnx.*cannot be downloaded.*Made by hand.*Source: https:.*put it into .*weights-/,
   )
 })
 
@@ -89,6 +96,15 @@ test('a file with a wrong checksum is named with both sums', async () => {
     expect(message).toContain(part)
   }
   expect(await inspectWeights(set.detector.model, folder)).toMatchObject({ state: 'corrupt' })
+})
+
+test('a file that cannot be read is named, with the reason and what to do', async () => {
+  const set = setOf('one', 'two')
+  await mkdir(join(folder, set.detector.model.file))
+  const error = await loadWeights(set, folder).catch((reason: Error) => reason)
+  expect(error).toBeInstanceOf(WeightsUnreadable)
+  expect((error as Error).message).toMatch(/test-only-detector\.onnx cannot be read: it is a folder\. Make it readable/)
+  expect(await inspectWeights(set.detector.model, folder)).toMatchObject({ state: 'unreadable' })
 })
 
 test.skipIf(withoutWeights)('inference does not start with a damaged weights file', async () => {

@@ -1,0 +1,36 @@
+/** `liveness models` on a MODELS_DIR of the test's own. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { addModelCommands } from '../../src/cli/models.ts'
+import { commandsHere } from '../support/here.ts'
+
+const here = commandsHere(addModelCommands)
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'models-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+test('verify names the set it verified, and what keeps the preferred one from running', async () => {
+  const damaged = join(folder, 'minifas_se_128.onnx')
+  await writeFile(damaged, 'damage')
+  const warnings: string[] = []
+  const stderr = vi.spyOn(process.stderr, 'write').mockImplementation((text) => warnings.push(String(text)) > 0)
+  const text = await here({ MODELS_DIR: folder, MODEL_SET: '' }, 'models', 'verify')
+  const json = await here({ MODELS_DIR: folder, MODEL_SET: '' }, 'models', 'verify', '--json')
+  stderr.mockRestore()
+  expect(text.failure).toBe('')
+  expect(text.printed).toMatch(/^Model set own \d+\.\d+\.\d+\npresent .*own_liveness\.onnx$/ms)
+  expect(warnings[0]).toContain('The preferred set ensemble ')
+  expect(warnings[0]).toContain(`cannot use ${damaged}, which is damaged or another version`)
+  for (const line of json.printed.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ set: 'own' })
+})
+
+test('verify and list refuse a MODELS_DIR that does not exist', async () => {
+  for (const command of ['verify', 'list']) {
+    const { printed, failure } = await here({ MODELS_DIR: join(folder, 'none') }, 'models', command)
+    expect([printed, failure]).toEqual(['', expect.stringMatching(/^MODELS_DIR must be a folder.*does not exist\./)])
+  }
+})
