@@ -79,6 +79,7 @@ function printReport(report: Report): void {
     `${pictures} pictures, model set ${set.name} ${set.version}, threshold ${threshold}; 95 % intervals in brackets`,
   )
   printFrame('Whole frames (room for 1.6 faces and more)', report.frames.whole)
+  printOperatingPoints(report.frames.whole, threshold)
   printFrame('Tight crops and close portraits', report.frames.tight)
 }
 
@@ -127,6 +128,25 @@ function printFrame(title: string, frame: FrameReport): void {
   )
   const { live, spoof } = pooled.nonResponse
   print(`No verdict (no face found): ${live.errors} of ${live.of} live, ${spoof.errors} of ${spoof.of} attacks`)
+}
+
+/** How the error rates trade against each other, for whoever chooses SPOOF_THRESHOLD. */
+function printOperatingPoints({ operatingPoints, pooled }: FrameReport, threshold: number): void {
+  if (pooled.live + pooled.spoof === 0) return
+  const remark = (at: number) => [
+    ...(Math.abs(at - threshold) < 1e-6 ? ['set'] : []),
+    ...(at === pooled.equalErrorThreshold ? ['both meet'] : []),
+  ]
+  print()
+  printTable(
+    ['THRESHOLD', '', 'APCER', '', 'BPCER', ''],
+    operatingPoints.map((one) => [
+      one.threshold,
+      remark(one.threshold).join(', '),
+      ...rate(one.apcer),
+      ...rate(one.bpcer),
+    ]),
+  )
 }
 
 const area = (value: number | null, interval: Interval | null): [string, string] => [

@@ -32,7 +32,7 @@ export function chartsOf(report: Report, judged: readonly Judged[]): { det: stri
     .map((frame) => ({ name: NAMES[frame], live: of(frame, 'live'), spoof: of(frame, 'spoof') }))
     .filter(({ live, spoof }) => live.length + spoof.length > 0)
   return {
-    det: detChart(`${title}: detection error trade-off`, curves),
+    det: detChart(`${title}: detection error trade-off`, curves, report.threshold),
     histogram: histogramChart(`${title}: likelihood of spoofing`, panels, report.threshold),
   }
 }

@@ -19,8 +19,11 @@ export interface Curve {
 const SMALLEST = 0.001
 const TICKS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
 
-/** Detection error trade-off: APCER to the right, BPCER upwards, both on logarithmic axes. */
-export function detChart(title: string, curves: readonly Curve[]): string {
+/**
+ * Detection error trade-off: APCER to the right, BPCER upwards, both on logarithmic axes.
+ * @param threshold of the curves' operating points
+ */
+export function detChart(title: string, curves: readonly Curve[], threshold: number): string {
   const [left, top, side] = [70, 50, 480]
   const at = (share: number) => Math.log(Math.max(share, SMALLEST) / SMALLEST) / Math.log(1 / SMALLEST)
   const x = (share: number) => round(left + at(share) * side)
@@ -50,7 +53,7 @@ export function detChart(title: string, curves: readonly Curve[]): string {
     ...drawn,
     text(left + side / 2, top + side + 44, 'attacks taken for live (APCER)', 'middle'),
     text(20, top + side / 2, 'live faces refused (BPCER)', 'middle', `transform="rotate(-90 20 ${top + side / 2})"`),
-    text(left + side + 20, top + 20 + curves.length * 20 + 8, 'dots: at the threshold', 'start'),
+    text(left + side + 20, top + 20 + curves.length * 20 + 8, `dots: at the threshold ${threshold}`, 'start'),
   ])
 }
 

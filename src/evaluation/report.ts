@@ -4,12 +4,15 @@ import {
   auc,
   aucInterval,
   detCurve,
-  equalErrorRate,
+  type ErrorsAt,
+  equalError,
+  errorsAt,
   type Interval,
   mean,
   meanInterval,
   type Rate,
   rateOf,
+  thresholdsAround,
 } from './statistics.ts'
 
 /** Figures of one group of pictures. ISO/IEC 30107-3's terms; "attack" is a presentation attack, "live" bona fide. */
@@ -19,6 +22,8 @@ export interface Figures {
   auc: number | null
   aucInterval: Interval | null
   equalErrorRate: number | null
+  /** A threshold at which both error rates meet, or differ least; it may be set as SPOOF_THRESHOLD. */
+  equalErrorThreshold: number | null
   /** Attacks taken for live. */
   apcer: Rate
   /** Live faces taken for attacks. */
@@ -45,6 +50,8 @@ export interface FrameReport {
   pooled: Figures
   /** Only pictures whose face the product calls valid. */
   valid: Figures
+  /** What other thresholds would give, pooled: some around the set one and around the one where both rates meet. */
+  operatingPoints: ErrorsAt[]
   /** APCER by kind of attack, pooled. */
   attacks: Record<string, Rate>
   /** The kind of attack with the largest APCER: ISO/IEC 30107-3's figure of a system. */
@@ -68,7 +75,11 @@ const FEWEST = 5
 export const frames = ['whole', 'tight'] as const satisfies Frame[]
 
 export function reportOf(judged: readonly Judged[], set: Report['set'], threshold: number): Report {
-  const frameReport = (frame: Frame) => reportOfFrame(judged.filter((picture) => picture.frame === frame))
+  const frameReport = (frame: Frame) =>
+    reportOfFrame(
+      judged.filter((picture) => picture.frame === frame),
+      threshold,
+    )
   return {
     set,
     threshold,
@@ -78,7 +89,7 @@ export function reportOf(judged: readonly Judged[], set: Report['set'], threshol
   }
 }
 
-function reportOfFrame(pictures: readonly Judged[]): FrameReport {
+function reportOfFrame(pictures: readonly Judged[], threshold: number): FrameReport {
   const sources = [...groupBy(pictures, ({ source }) => source)].map(([source, own]) => ({
     source,
     ...figuresOf(own),
@@ -92,9 +103,11 @@ function reportOfFrame(pictures: readonly Judged[]): FrameReport {
     return { mean: mean(known), interval: meanInterval(known), sources: known.length }
   }
   const enough = (rate: Rate) => (rate.of >= FEWEST ? rate.rate : null)
+  const pooled = figuresOf(pictures)
   return {
-    pooled: figuresOf(pictures),
+    pooled,
     valid: figuresOf(pictures.filter(({ isValid }) => isValid)),
+    operatingPoints: operatingPoints(pictures, threshold, pooled.equalErrorThreshold),
     attacks,
     worstAttack: worst?.[0] ?? null,
     sources,
@@ -106,16 +119,26 @@ function reportOfFrame(pictures: readonly Judged[]): FrameReport {
   }
 }
 
+function operatingPoints(pictures: readonly Judged[], threshold: number, equal: number | null): ErrorsAt[] {
+  const scores = (label: Judged['label']) => scoresOf(pictures.filter((picture) => picture.label === label))
+  const [lives, spoofs] = [scores('live'), scores('spoof')]
+  // The product compares in millionths.
+  const set = Math.round(threshold * 1e6) / 1e6
+  return thresholdsAround(equal === null ? [set] : [set, equal]).map((one) => errorsAt(lives, spoofs, one))
+}
+
 export function figuresOf(pictures: readonly Judged[]): Figures {
   const of = (label: Judged['label']) => pictures.filter((picture) => picture.label === label)
   const [live, spoof] = [of('live'), of('spoof')]
   const [lives, spoofs] = [scoresOf(live), scoresOf(spoof)]
+  const equal = equalError(detCurve(lives, spoofs))
   return {
     live: live.length,
     spoof: spoof.length,
     auc: auc(lives, spoofs),
     aucInterval: aucInterval(lives, spoofs),
-    equalErrorRate: equalErrorRate(detCurve(lives, spoofs)),
+    equalErrorRate: equal?.rate ?? null,
+    equalErrorThreshold: equal?.threshold ?? null,
     apcer: passedAttacks(spoof),
     bpcer: rateOf(live.filter(({ isFake }) => isFake).length, lives.length),
     nonResponse: {

@@ -130,10 +130,47 @@ export function detCurve(live: readonly number[], spoof: readonly number[]): Ope
   return [{ threshold: Number.NEGATIVE_INFINITY, apcer: 0, bpcer: 1 }, ...thresholds.map(at)]
 }
 
-/** Where both error rates meet: their mean at the point of the curve where they differ least. */
-export function equalErrorRate(curve: readonly OperatingPoint[]): number | null {
+/** Where both error rates meet: their mean, and the smallest threshold at which they differ least. */
+export interface EqualError {
+  rate: number
+  /** Null when it lies below every score. */
+  threshold: number | null
+}
+
+/** @returns null without a curve */
+export function equalError(curve: readonly OperatingPoint[]): EqualError | null {
   let best: OperatingPoint | undefined
   const gap = ({ apcer, bpcer }: OperatingPoint) => Math.abs(apcer - bpcer)
   for (const point of curve) if (best === undefined || gap(point) < gap(best)) best = point
-  return best === undefined ? null : (best.apcer + best.bpcer) / 2
+  if (best === undefined) return null
+  const { threshold, apcer, bpcer } = best
+  return { rate: (apcer + bpcer) / 2, threshold: Number.isFinite(threshold) ? threshold : null }
+}
+
+/** What the errors would be at a threshold, whichever the pictures were judged with. */
+export interface ErrorsAt {
+  threshold: number
+  apcer: Rate
+  bpcer: Rate
+}
+
+export function errorsAt(live: readonly number[], spoof: readonly number[], threshold: number): ErrorsAt {
+  return {
+    threshold,
+    apcer: rateOf(spoof.filter((score) => score <= threshold).length, spoof.length),
+    bpcer: rateOf(live.filter((score) => score > threshold).length, live.length),
+  }
+}
+
+/** Round thresholds that rows of a table are taken from. */
+const LADDER = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99]
+
+/** Each of the thresholds between the two round ones below and the two above it, in ascending order. */
+export function thresholdsAround(thresholds: readonly number[]): number[] {
+  const rows = thresholds.flatMap((one) => [
+    ...LADDER.filter((step) => step < one).slice(-2),
+    one,
+    ...LADDER.filter((step) => step > one).slice(0, 2),
+  ])
+  return [...new Set(rows)].sort((a, b) => a - b)
 }

@@ -8,6 +8,7 @@ import { chartsOf } from '../../src/evaluation/charts-of.ts'
 import { BadFolder, readSamples } from '../../src/evaluation/folder.ts'
 import { type Judged, judgeAll } from '../../src/evaluation/judge.ts'
 import { reportOf } from '../../src/evaluation/report.ts'
+import { rateOf } from '../../src/evaluation/statistics.ts'
 import { InvalidImage } from '../../src/inference/image-format.ts'
 import type { Inference } from '../../src/inference/inference.ts'
 
@@ -137,6 +138,20 @@ test('rates by source, by attack and as the mean over sources, whole frames apar
     nonResponse: { live: { errors: 1, of: 17 }, spoof: { errors: 0, of: 10 } },
   })
   expect(whole.valid.live).toBe(16)
+  // Live: 14 at 0, 0.2 and 0.9. Attacks: 0, 0.1, three at 0.9, five at 1. At 0.1 two of each err, 2/10 and 2/16.
+  const points = whole.operatingPoints.map(({ threshold, apcer, bpcer }) => [threshold, apcer.errors, bpcer.errors])
+  expect(points).toEqual([
+    [0, 1, 2],
+    [0.01, 1, 2],
+    [0.02, 1, 2],
+    [0.05, 1, 2],
+    [0.1, 2, 2],
+    [0.15, 2, 2],
+    [0.2, 2, 1],
+    [0.3, 2, 1],
+  ])
+  expect(whole.pooled).toMatchObject({ equalErrorThreshold: 0, equalErrorRate: (1 / 10 + 2 / 16) / 2 })
+  expect(tight.operatingPoints).toContainEqual({ threshold: 0.15, apcer: rateOf(0, 0), bpcer: rateOf(1, 1) })
   expect(Object.entries(whole.attacks).map(([kind, { rate }]) => [kind, rate])).toEqual([
     ['mask', 0],
     ['print', 0.25],
@@ -191,13 +206,14 @@ test('another failure than a refused picture ends the evaluation', async () => {
 test('charts are well-formed pictures with a legend, names in them are escaped', async () => {
   const all = [...judged('a', 'live', [0, 0.1, 0.2]), ...judged('a', 'spoof', [0.1, 0.9, 1], 'print <A4> & more')]
   const { det, histogram } = chartsOf(reportOf(all, { name: 'own', version: '1.0.0' }, 0.15), all)
-  for (const chart of [det, histogram, detChart('empty', []), histogramChart('empty', [], 0.15)]) {
+  for (const chart of [det, histogram, detChart('empty', [], 0.15), histogramChart('empty', [], 0.15)]) {
     const { width = 0, format } = await sharp(Buffer.from(chart)).metadata()
     expect(format).toBe('svg')
     expect(width).toBeGreaterThan(500)
     await sharp(Buffer.from(chart)).png().toBuffer()
   }
   expect(det).toContain('whole frames')
+  expect(det).toContain('dots: at the threshold 0.15')
   expect(histogram).toContain('3 live above, 3 attacks below')
 })
 

@@ -3,10 +3,12 @@ import {
   auc,
   aucInterval,
   detCurve,
-  equalErrorRate,
+  equalError,
+  errorsAt,
   mean,
   meanInterval,
   rateOf,
+  thresholdsAround,
   wilson,
 } from '../../src/evaluation/statistics.ts'
 
@@ -80,8 +82,26 @@ test('the curve goes from all refused to all pass; attacks at the threshold pass
     { threshold: 0.4, apcer: 0.5, bpcer: 0 },
     { threshold: 0.9, apcer: 1, bpcer: 0 },
   ])
-  expect(equalErrorRate(curve)).toBe(0.25) // between (0, ½) and (½, 0)
-  expect(equalErrorRate(detCurve([0, 0.1], [0.8, 0.9]))).toBe(0)
+  expect(equalError(curve)).toEqual({ rate: 0.25, threshold: 0.1 }) // between (0, ½) and (½, 0)
+  expect(equalError(detCurve([0, 0.1], [0.8, 0.9]))).toEqual({ rate: 0, threshold: 0.1 })
   expect(detCurve([], [1])).toEqual([])
-  expect(equalErrorRate([])).toBeNull()
+  expect(equalError(detCurve([0.5], [0.5]))).toEqual({ rate: 0.5, threshold: null })
+  expect(equalError([])).toBeNull()
+})
+
+test('the errors at a threshold are those of the curve, and stay rates where one kind is missing', () => {
+  const [live, spoof] = [
+    [0.1, 0.4],
+    [0.4, 0.9],
+  ]
+  for (const { threshold, apcer, bpcer } of detCurve(live, spoof)) {
+    expect(errorsAt(live, spoof, threshold)).toMatchObject({ apcer: { rate: apcer }, bpcer: { rate: bpcer } })
+  }
+  expect(errorsAt(live, [], 0.3)).toMatchObject({ apcer: { of: 0, rate: null }, bpcer: { errors: 1, of: 2 } })
+})
+
+test('thresholds around given ones: two round ones on each side, once each, ascending', () => {
+  expect(thresholdsAround([0.15])).toEqual([0.05, 0.1, 0.15, 0.2, 0.3])
+  expect(thresholdsAround([0.15, 0.234567])).toEqual([0.05, 0.1, 0.15, 0.2, 0.234567, 0.3, 0.4])
+  expect(thresholdsAround([0.001, 1])).toEqual([0.001, 0.01, 0.02, 0.98, 0.99, 1])
 })
