@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
@@ -46,6 +46,7 @@ async function evaluate(folder: string, { set: wanted, annotations, into, json }
   const samples = await readSamples(folder, annotations).catch((error: unknown) => {
     throw error instanceof BadFolder ? new CommandError(error.message) : error
   })
+  await openResults(into)
   const name = wanted ?? config.MODEL_SET
   const manifest = await loadManifest()
   const set = name === undefined ? await bestPresent(manifest, config.MODELS_DIR) : resolveSet(manifest, name)
@@ -63,7 +64,6 @@ async function evaluate(folder: string, { set: wanted, annotations, into, json }
     await inference.close()
   })
   const report = reportOf(judged, inference.set, config.SPOOF_THRESHOLD)
-  await mkdir(into, { recursive: true })
   const { det, histogram } = chartsOf(report, judged)
   await writeFile(join(into, 'det.svg'), det)
   await writeFile(join(into, 'histogram.svg'), histogram)
@@ -71,6 +71,27 @@ async function evaluate(folder: string, { set: wanted, annotations, into, json }
   if (json) return printJson(report)
   printReport(report)
   print(`Curves, histograms and every picture's figures: ${resolve(into)}`)
+}
+
+const UNWRITABLE: Readonly<Record<string, string>> = {
+  EEXIST: 'it is a file',
+  ENOTDIR: 'it lies below a file',
+  EACCES: 'this user may not write there',
+  EROFS: 'its file system is read-only',
+}
+
+/** Before pictures are judged: that may take an hour. */
+async function openResults(into: string): Promise<void> {
+  try {
+    await mkdir(into, { recursive: true })
+    await access(into, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException
+    throw new CommandError(
+      `The results cannot be written to ${resolve(into)}: ` +
+        `${UNWRITABLE[code] ?? message}. Name another folder with --into.`,
+    )
+  }
 }
 
 function printReport(report: Report): void {
@@ -81,6 +102,7 @@ function printReport(report: Report): void {
   printFrame('Whole frames (room for 1.6 faces and more)', report.frames.whole)
   printOperatingPoints(report.frames.whole, threshold)
   printFrame('Tight crops and close portraits', report.frames.tight)
+  printWithoutVerdict(report.withoutVerdict)
 }
 
 function printFrame(title: string, frame: FrameReport): void {
@@ -127,8 +149,28 @@ function printFrame(title: string, frame: FrameReport): void {
     ]),
   )
   const { live, spoof } = pooled.nonResponse
-  print(`No verdict (no face found): ${live.errors} of ${live.of} live, ${spoof.errors} of ${spoof.of} attacks`)
+  if (live.errors + spoof.errors === 0) return
+  print(`Without a verdict: ${live.errors} of these ${live.of} live, ${spoof.errors} of these ${spoof.of} attacks`)
 }
+
+/** More names of pictures than this stand in evaluation.json only. */
+const NAMED = 5
+
+function printWithoutVerdict({ live, spoof, reasons }: Report['withoutVerdict']): void {
+  print()
+  print(
+    `Without a verdict, of all pictures: ${live.errors} of ${live.of} live, ${spoof.errors} of ${spoof.of} attacks` +
+      '; in no rate',
+  )
+  if (reasons.length === 0) return
+  printTable(
+    ['REASON', 'LIVE', 'ATTACKS', 'PICTURES'],
+    reasons.map((one) => [one.reason, one.live, one.spoof, named(one.paths)]),
+  )
+}
+
+const named = (paths: readonly string[]): string =>
+  paths.slice(0, NAMED).join(', ') + (paths.length > NAMED ? ` and ${paths.length - NAMED} more` : '')
 
 /** How the error rates trade against each other, for whoever chooses SPOOF_THRESHOLD. */
 function printOperatingPoints({ operatingPoints, pooled }: FrameReport, threshold: number): void {

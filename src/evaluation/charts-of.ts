@@ -1,4 +1,5 @@
 import { type Curve, detChart, histogramChart } from './charts.ts'
+import type { Frame } from './folder.ts'
 import type { Judged } from './judge.ts'
 import { frames, type Report, scoresOf } from './report.ts'
 import { detCurve } from './statistics.ts'
@@ -8,9 +9,9 @@ const COLOURS = { whole: ['#2b7bba', '#7a4ba0', '#1f8a5b', '#b8860b', '#c8552b']
 
 /** The DET curves of whole frames, of each kind of attack among them, and of tight crops; histograms of both. */
 export function chartsOf(report: Report, judged: readonly Judged[]): { det: string; histogram: string } {
-  const of = (frame: Judged['frame'], label: Judged['label'], attack?: string) =>
+  const of = (frame: Frame, label: Judged['label'], attack?: string) =>
     scoresOf(judged.filter((one) => one.frame === frame && one.label === label && (!attack || one.attack === attack)))
-  const curve = (frame: Judged['frame'], index: number, attack?: string): Curve => {
+  const curve = (frame: Frame, index: number, attack?: string): Curve => {
     const { bpcer } = report.frames[frame].pooled
     const apcer = attack ? report.frames[frame].attacks[attack]?.rate : report.frames[frame].pooled.apcer.rate
     return {

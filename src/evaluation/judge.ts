@@ -6,8 +6,9 @@ import type { Frame, Sample } from './folder.ts'
 
 /** A picture and what the product says of it. */
 export interface Judged extends Omit<Sample, 'frame'> {
-  frame: Frame
-  /** Why there is no verdict (no face, not decodable); null when there is one. */
+  /** Null where nobody says and no face could: the picture is neither, and only in the total of those without a verdict. */
+  frame: Frame | null
+  /** Why there is no verdict (no face, not decodable, not readable); null when there is one. */
   refused: string | null
   /** isFakeLikelihood; null when refused. */
   likelihood: number | null
@@ -51,8 +52,8 @@ export async function judgeAll(
 }
 
 async function judge(inference: Pick<Inference, 'check'>, folder: string, sample: Sample): Promise<Judged> {
-  const bytes = await readFile(join(folder, sample.path))
   try {
+    const bytes = await readFile(join(folder, sample.path)).catch(unreadable)
     const { verdict, diagnostics } = await inference.check(bytes, formatOf(bytes) ?? 'jpeg')
     const { quality, faces, rawScores } = diagnostics
     const box = faces[0]?.box
@@ -70,8 +71,27 @@ async function judge(inference: Pick<Inference, 'check'>, folder: string, sample
       latencyMs: verdict.latencyMs,
     }
   } catch (error) {
-    if (!(error instanceof InvalidImage)) throw error
+    if (!(error instanceof InvalidImage) && !(error instanceof Unreadable)) throw error
     const nothing = { likelihood: null, isFake: null, isValid: null, face: null, quality: null, latencyMs: null }
-    return { ...sample, frame: sample.frame ?? 'tight', refused: error.message, msg: '', scores: {}, ...nothing }
+    return { ...sample, refused: error.message, msg: '', scores: {}, ...nothing }
   }
+}
+
+/** A picture's file cannot be read. The message is a sentence for whoever evaluates. */
+class Unreadable extends Error {}
+
+/** Faults of one file. Any other, such as too many open files, would be one of the run. */
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'it is gone, or its link leads nowhere',
+  ENOTDIR: 'its link leads nowhere',
+  ELOOP: 'its link leads back to itself',
+  EISDIR: 'its link leads to a folder',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EIO: 'its disk reports an error',
+}
+
+function unreadable(error: NodeJS.ErrnoException): never {
+  const reason = UNREADABLE[error.code ?? '']
+  throw reason === undefined ? error : new Unreadable(`The file cannot be read: ${reason}`, { cause: error })
 }

@@ -28,7 +28,7 @@ export interface Figures {
   apcer: Rate
   /** Live faces taken for attacks. */
   bpcer: Rate
-  /** Pictures without a verdict; they are in no other figure. */
+  /** Pictures of this group without a verdict; they are in no other figure of it. */
   nonResponse: { live: Rate; spoof: Rate }
 }
 
@@ -60,10 +60,19 @@ export interface FrameReport {
   overSources: { auc: SourceMean; apcer: SourceMean; bpcer: SourceMean }
 }
 
+/** Over all pictures, whatever their frame: of most of these nobody knows it. */
+export interface WithoutVerdict {
+  live: Rate
+  spoof: Rate
+  /** The most frequent reason first. */
+  reasons: { reason: string; live: number; spoof: number; paths: string[] }[]
+}
+
 export interface Report {
   set: { name: string; version: string }
   threshold: number
   pictures: number
+  withoutVerdict: WithoutVerdict
   /** Fewest pictures of a kind that a source needs to count in the means over sources. */
   fewest: number
   frames: Record<Frame, FrameReport>
@@ -84,8 +93,26 @@ export function reportOf(judged: readonly Judged[], set: Report['set'], threshol
     set,
     threshold,
     pictures: judged.length,
+    withoutVerdict: withoutVerdict(judged),
     fewest: FEWEST,
     frames: { whole: frameReport('whole'), tight: frameReport('tight') },
+  }
+}
+
+function withoutVerdict(judged: readonly Judged[]): WithoutVerdict {
+  const count = (pictures: readonly Judged[], label: Judged['label']) =>
+    pictures.filter((picture) => picture.label === label).length
+  const refused = judged.filter((picture) => picture.refused !== null)
+  const reasons = [...groupBy(refused, ({ refused }) => refused ?? '')].map(([reason, own]) => ({
+    reason,
+    live: count(own, 'live'),
+    spoof: count(own, 'spoof'),
+    paths: own.map(({ path }) => path),
+  }))
+  return {
+    live: rateOf(count(refused, 'live'), count(judged, 'live')),
+    spoof: rateOf(count(refused, 'spoof'), count(judged, 'spoof')),
+    reasons: reasons.sort((a, b) => b.paths.length - a.paths.length),
   }
 }
 

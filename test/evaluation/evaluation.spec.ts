@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import sharp from 'sharp'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { addEvaluateCommand } from '../../src/cli/evaluate.ts'
 import { detChart, histogramChart, sharesByBin } from '../../src/evaluation/charts.ts'
 import { chartsOf } from '../../src/evaluation/charts-of.ts'
 import { BadFolder, readSamples } from '../../src/evaluation/folder.ts'
@@ -11,6 +12,7 @@ import { reportOf } from '../../src/evaluation/report.ts'
 import { rateOf } from '../../src/evaluation/statistics.ts'
 import { InvalidImage } from '../../src/inference/image-format.ts'
 import type { Inference } from '../../src/inference/inference.ts'
+import { commandsHere } from '../support/here.ts'
 
 let folder = ''
 beforeEach(async () => {
@@ -169,12 +171,39 @@ test('rates by source, by attack and as the mean over sources, whole frames apar
   expect(tight.pooled).toMatchObject({ live: 1, spoof: 0, auc: null, bpcer: { errors: 1, of: 1 } })
 })
 
+test('pictures without a verdict are told once, over all, by reason and name; without a frame they are in neither', () => {
+  const broken = { ...noFace, frame: null, refused: 'The image is not a JPEG file' }
+  const { withoutVerdict, frames } = reportOf(
+    [
+      ...judged('a', 'live', [0, 0]),
+      noFace,
+      { ...broken, path: 'live/a/x.jpg' },
+      { ...broken, path: 'spoof/a/y.jpg', label: 'spoof' },
+    ],
+    { name: 's', version: '1' },
+    0.15,
+  )
+  expect(withoutVerdict).toEqual({
+    live: rateOf(2, 4),
+    spoof: rateOf(1, 1),
+    reasons: [
+      { reason: 'The image is not a JPEG file', live: 1, spoof: 1, paths: ['live/a/x.jpg', 'spoof/a/y.jpg'] },
+      { reason: 'No face was detected', live: 1, spoof: 0, paths: ['live/a/0.jpg'] },
+    ],
+  })
+  expect([frames.tight.pooled.live, frames.tight.pooled.spoof]).toEqual([0, 0])
+  expect(frames.whole.pooled).toMatchObject({ live: 3, spoof: 0, nonResponse: { live: { errors: 1, of: 3 } } })
+})
+
 test('every picture goes through the check once, in order, and a refusal is a figure and no failure', async () => {
   const jpeg = await sharp({ create: { width: 8, height: 8, channels: 3, background: '#888' } })
     .jpeg()
     .toBuffer()
   for (const name of ['1', '2', '3']) await put(`live/a/${name}.jpg`, jpeg)
   await put('spoof/a/4.jpg', 'not a picture')
+  await symlink(join(folder, 'none'), join(folder, 'spoof/a/5.jpg'))
+  await symlink(folder, join(folder, 'spoof/a/6.jpg'))
+  await put('annotations.json', JSON.stringify({ 'spoof/a/6.jpg': { frame: 'full' } }))
   const face = { box: { x: 1, y: 2, width: 3, height: 4 }, score: 1 }
   const quality = { side: 3, margin: 0.1, scene: 2, brightness: 100, sharpness: 100 }
   let calls = 0
@@ -192,15 +221,31 @@ test('every picture goes through the check once, in order, and a refusal is a fi
     ['live/a/1.jpg', null, 'whole'],
     ['live/a/2.jpg', null, 'whole'],
     ['live/a/3.jpg', null, 'whole'],
-    ['spoof/a/4.jpg', 'The image is not a JPEG file', 'tight'],
+    ['spoof/a/4.jpg', 'The image is not a JPEG file', null],
+    ['spoof/a/5.jpg', 'The file cannot be read: it is gone, or its link leads nowhere', null],
+    ['spoof/a/6.jpg', 'The file cannot be read: its link leads to a folder', 'whole'],
   ])
-  expect([calls, steps]).toEqual([4, [1, 2, 3, 4]])
+  expect([calls, steps]).toEqual([4, [1, 2, 3, 4, 5, 6]])
 })
 
 test('another failure than a refused picture ends the evaluation', async () => {
   await put('live/a/1.jpg')
   const check = () => Promise.reject(new Error('out of memory'))
   await expect(judgeAll({ check }, folder, await readSamples(folder), 1, () => {})).rejects.toThrow('out of memory')
+})
+
+test('results that cannot be written are refused before a picture is judged', async () => {
+  await put('pictures/live/a/1.jpg')
+  await put('file')
+  const [pictures, file] = [join(folder, 'pictures'), join(folder, 'file')]
+  const here = commandsHere(addEvaluateCommand)
+  // No set of this name: the models are not even looked for.
+  const into = (path: string) => here({}, 'evaluate', pictures, '--set', 'none', '--into', path)
+  expect(await into(file)).toEqual({
+    printed: '',
+    failure: `The results cannot be written to ${file}: it is a file. Name another folder with --into.`,
+  })
+  expect((await into(join(file, 'below'))).failure).toContain('it lies below a file.')
 })
 
 test('charts are well-formed pictures with a legend, names in them are escaped', async () => {
