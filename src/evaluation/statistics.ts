@@ -86,10 +86,11 @@ const RESAMPLES = 2_000
 
 /**
  * Percentile bootstrap of a mean. For means over sources: pictures of one source resemble each other, so the sources
- * are what is drawn, and the interval tells how much another choice of sources would have moved the mean.
+ * are what is drawn, and the interval tells how much another choice of sources would have moved the mean. Null where it
+ * says nothing: fewer than two sources, or equal ones, which would seem to leave no doubt at all.
  */
 export function meanInterval(values: readonly number[]): Interval | null {
-  if (values.length < 2) return null
+  if (new Set(values).size < 2) return null
   const random = seeded(1)
   const means = Array.from({ length: RESAMPLES }, () => {
     let sum = 0
