@@ -38,11 +38,14 @@ export interface Findings {
   latencyMs: number
 }
 
+/** More are neither listed nor counted: docs/design.md, "Where the public contract is silent"; the detectors' maxFaces. */
+export const MOST_FACES = 64
+
 /** @param spoofThreshold likelihood (0 to 1) above which a face counts as fake */
 export function verdict(found: Findings, spoofThreshold: number, limits: Validity): Verdict {
   const problems = complaints(found.quality, limits)
-  const several =
-    found.faces.length > 1 ? [`${found.faces.length} faces were detected; the largest one was judged.`] : []
+  const number = found.faces.length < MOST_FACES ? `${found.faces.length}` : `${MOST_FACES} or more`
+  const several = found.faces.length > 1 ? [`${number} faces were detected; the largest one was judged.`] : []
   const rects = found.faces.map((face) => insidePicture(face.box, found.picture))
   return {
     isFakeFace: found.likelihoodMillionths > Math.round(spoofThreshold * 1_000_000),

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import type { Validity } from '../../src/inference/manifest.ts'
+import { loadManifest, type Validity } from '../../src/inference/manifest.ts'
 import { complaints, measureQuality, type Quality } from '../../src/inference/quality.ts'
-import { type Findings, verdict } from '../../src/inference/verdict.ts'
+import { type Findings, MOST_FACES, verdict } from '../../src/inference/verdict.ts'
 
 const limits: Validity = {
   minFaceSide: 50,
@@ -63,6 +63,20 @@ test('several faces are said, and do not make the largest one invalid', () => {
   const several = verdict({ ...found, faces: [face(0, 0, 90, 90), face(200, 200, 50, 50)] }, 0.15, limits)
   expect(several).toMatchObject({ isValidFace: true, msg: '2 faces were detected; the largest one was judged.' })
   expect(several.faces).toHaveLength(2)
+})
+
+test('where as many faces are found as a detector tells, there may be more', async () => {
+  const crowd = (length: number) =>
+    verdict(
+      { ...found, faces: [face(0, 0, 90, 90), ...Array.from({ length: length - 1 }, () => face(9, 9, 9, 9))] },
+      1,
+      limits,
+    )
+  expect(crowd(63).msg).toBe('63 faces were detected; the largest one was judged.')
+  expect(crowd(64).msg).toBe('64 or more faces were detected; the largest one was judged.')
+  expect(crowd(64).faces).toHaveLength(64)
+  const { detectors } = await loadManifest()
+  for (const { maxFaces } of Object.values(detectors)) expect(maxFaces).toBe(MOST_FACES)
 })
 
 test('rectangles lie inside the picture, however far the detected box reaches out', () => {
