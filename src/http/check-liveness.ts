@@ -18,6 +18,8 @@ import { type CheckBody, idempotencyKeysOf, type KeyedExecutor, keyedExecutor } 
 import type { HttpMetrics } from './metrics.ts'
 import { checkAnswer, checkBody, checkHeaders, type detectionData, errorAnswers } from './schemas.ts'
 
+const NOT_BASE64 = 'image: must be standard Base64, on one line and without "data:…," before it'
+
 type Options = {
   readonly deps: Dependencies
   readonly execute: Execute
@@ -33,7 +35,8 @@ export const checkLiveness: FastifyPluginAsyncZod<Options> = async (app, { deps,
     {
       schema: {
         summary: 'Judge whether a photograph shows a live face',
-        description: 'A success consumes one call. No error is counted.',
+        description:
+          'A success consumes one call, whatever the verdict and also where isValidFace is false. No error is counted.',
         security: [{ apiKey: [] }],
         headers: checkHeaders,
         body: checkBody,
@@ -56,7 +59,7 @@ export const checkLiveness: FastifyPluginAsyncZod<Options> = async (app, { deps,
       const { keyId } = caller
       const { body } = request
       const bytes = decodeBase64(body.image)
-      if (bytes === null) throw new ApiError('invalid_request', 'image: must be standard Base64, on one line')
+      if (bytes === null) throw new ApiError('invalid_request', NOT_BASE64)
       const signal = clientGone(reply)
 
       const keyed = keyedBy(request.headers['idempotency-key'], caller, body)

@@ -21,7 +21,7 @@ export const checkBody = z
         .min(1, 'must not be empty')
         .max(maxImageCharacters, 'must be at most 10 MB of Base64 (10 × 1024 × 1024 characters)')
         .meta({
-          description: 'The photograph as standard Base64 on one line, at most 10 MB.',
+          description: 'The photograph as standard Base64 on one line, without "data:…," before it, at most 10 MB.',
           examples: ['/9j/4AAQSkZJRg…'],
         }),
       image_format: z
@@ -65,7 +65,9 @@ const successMetadata = z.object({
 export const detectionData = z.object({
   isFakeFace: z.boolean().meta({ description: 'true: suspected photo or spoofing.' }),
   isFakeLikelihood: z.number().min(0).max(1).meta({ description: 'Likelihood of spoofing.' }),
-  isValidFace: z.boolean().meta({ description: 'Whether the face can be judged well; if not, msg says why.' }),
+  isValidFace: z.boolean().meta({
+    description: 'Whether the face can be judged well; if not, msg says why. The call is counted all the same.',
+  }),
   faceBrightness: z.number().min(0).max(255).meta({ description: 'Average brightness of the face region.' }),
   faceRectArea: rectangle.meta({ description: 'The face that was judged, in pixels of the upright photograph.' }),
   vFaceRect: z.array(rectangle).meta({ description: 'Every face that was found.' }),

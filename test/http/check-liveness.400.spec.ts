@@ -18,9 +18,9 @@ test.each([
   [
     'Base64 with line ends',
     { image: `${image}\n`, image_format: 'jpeg' },
-    'image: must be standard Base64, on one line',
+    'image: must be standard Base64, on one line and without "data:…," before it',
   ],
-  ['a data URL', { image: `data:image/jpeg;base64,${image}`, image_format: 'jpeg' }, /standard Base64/],
+  ['a data URL', { image: `data:image/jpeg;base64,${image}`, image_format: 'jpeg' }, /without "data:…," before it$/],
   ['one character above 10 MB', { image: 'A'.repeat(10 * 1024 * 1024 + 4), image_format: 'jpeg' }, /at most 10 MB/],
   ['an 11 MB string', { image: 'A'.repeat(11 * 1024 * 1024), image_format: 'jpeg' }, /at most 10 MB/],
   ['a 21 MB string', { image: 'A'.repeat(21 * 1024 * 1024), image_format: 'jpeg' }, /too large/],
