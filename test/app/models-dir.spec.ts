@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -38,10 +38,16 @@ test('a file is refused, by a download too', async () => {
   expect(await refusal(join(file, 'below'))).toMatch(/below lies below a file\./)
 })
 
-const asRoot = process.getuid?.() === 0
-if (asRoot) console.warn('SKIPPED: a folder that may not be read, because root may read every folder')
-test.skipIf(asRoot)('a folder that may not be read is refused', async () => {
+test('a folder that this user may not read is refused', async () => {
+  const inner = join(folder, 'inner')
+  await mkdir(inner)
   await chmod(folder, 0o600)
-  expect(await refusal(folder)).toMatch(/may not be read by this user\./)
-  await chmod(folder, 0o700)
+  const isRoot = process.getuid?.() === 0 // who may read every folder
+  if (isRoot) process.seteuid?.(65_534)
+  try {
+    expect(await refusal(inner)).toMatch(/inner may not be read by this user\./)
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+    await chmod(folder, 0o700)
+  }
 })
