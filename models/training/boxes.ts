@@ -13,7 +13,7 @@ import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import sharp from 'sharp'
 import { createDetector } from '../../src/inference/detector.ts'
-import type { DetectFaces, Face } from '../../src/inference/face.ts'
+import type { Face, FaceDetector } from '../../src/inference/face.ts'
 import { decodeImage } from '../../src/inference/image.ts'
 import { formatOf, InvalidImage } from '../../src/inference/image-format.ts'
 import { loadManifest, resolveDetector } from '../../src/inference/manifest.ts'
@@ -50,8 +50,8 @@ async function work(): Promise<void> {
       found[name] = {
         width: picture.width,
         height: picture.height,
-        blazeface: (await detectors.blazeface?.(picture))?.map(numbers) ?? null,
-        yunet: (await detectors.yunet?.(picture))?.map(numbers) ?? null,
+        blazeface: (await detectors.blazeface?.detect(picture))?.map(numbers) ?? null,
+        yunet: (await detectors.yunet?.detect(picture))?.map(numbers) ?? null,
       }
     } catch (error) {
       if (!(error instanceof InvalidImage)) throw error
@@ -65,7 +65,7 @@ function numbers({ box, score }: Face): FaceNumbers {
   return [rounded(box.x, 2), rounded(box.y, 2), rounded(box.width, 2), rounded(box.height, 2), rounded(score, 4)]
 }
 
-async function load(name: string): Promise<DetectFaces | null> {
+async function load(name: string): Promise<FaceDetector | null> {
   const detector = resolveDetector(manifest, name)
   try {
     const weights = await loadWeights({ detector, classifiers: [] }, process.env.MODELS_DIR)

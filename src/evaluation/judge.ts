@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatOf, InvalidImage } from '../inference/image-format.ts'
 import type { Inference } from '../inference/inference.ts'
+import type { Quality } from '../inference/quality.ts'
 import type { Frame, Sample } from './folder.ts'
 
 /** A picture and what the product says of it. */
@@ -19,7 +20,7 @@ export interface Judged extends Omit<Sample, 'frame'> {
   scores: Record<string, number>
   /** Largest face as detected: x, y, width, height. */
   face: [number, number, number, number] | null
-  quality: { side: number; margin: number; scene: number; brightness: number; sharpness: number } | null
+  quality: Quality | null
   latencyMs: number | null
 }
 

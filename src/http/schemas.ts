@@ -164,7 +164,10 @@ export const readiness = z.object({
 /** Code → what it means and a message as customers see it. */
 const errorDocs: Readonly<Record<ErrorCode, readonly [meaning: string, message: string]>> = {
   invalid_request: ['The request is not as documented.', 'image: must be a string of Base64'],
-  invalid_image: ['The photograph cannot be decoded, or shows no face.', 'No face was detected'],
+  invalid_image: [
+    'The photograph cannot be decoded, or shows no face.',
+    'No face was detected: send the picture the right way up, with the whole face in it.',
+  ],
   invalid_api_key: ['The key does not open this door.', 'The API key is missing, unknown, deactivated or expired.'],
   forbidden: ['The credentials could not be verified.', 'You are not allowed to do this.'],
   not_found: ['No such thing here.', 'There is nothing at this address.'],

@@ -1,5 +1,5 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node'
-import { blendOverlaps, type DetectFaces, type Face, largestFirst } from './face.ts'
+import { bestInMiddle, blendOverlaps, type FaceDetector, largestFirst, type MarkedFace, type Point } from './face.ts'
 import type { BlazeFaceDetector } from './manifest.ts'
 import type { Pixels, Rect } from './pixels.ts'
 import { scaled } from './scale.ts'
@@ -11,7 +11,10 @@ const GRIDS = [
   { cells: 8, anchors: 6, scores: 'Identity_1:0', boxes: 'Identity_3:0' },
 ]
 
-/** Numbers a box has in the output: centre, width, height and six points of the face, which nothing here needs. */
+/**
+ * Numbers a face has in the output: centre, width and height of its box, and six points: right and left eye, nose,
+ * mouth, and the ears. Centres and points are told from the middle of the anchor's cell.
+ */
 const BOX_LENGTH = 16
 
 /**
@@ -26,21 +29,27 @@ export async function createBlazeFace(
   weights: { front: Uint8Array; back: Uint8Array },
   set: BlazeFaceDetector,
   threads: number,
-): Promise<DetectFaces> {
+): Promise<FaceDetector> {
   const [front, back] = await Promise.all([createSession(weights.front, threads), createSession(weights.back, threads)])
-  const look = async (session: InferenceSession, size: number, picture: Pixels) => {
+  const facesIn = async (session: InferenceSession, size: number, picture: Pixels) => {
     const { input, offset, scale } = await letterbox(picture, size)
     const outputs = await session.run({ 'input:0': input })
     const found = blendOverlaps(decode(outputs, size, set.minScore), set.maxOverlap)
     const inPicture = found.map(({ box, score }) => ({ score, box: correct(unscale(box, offset, scale), set.box) }))
     return largestFirst(inPicture, set.maxFaces)
   }
-  return async (picture) => {
-    const atOnce = await look(front, set.front.size, picture)
-    const enough = set.minFrontSide * Math.max(picture.width, picture.height)
-    if (atOnce[0] && longerSide(atOnce[0].box) >= enough) return atOnce
-    const closer = await look(back, set.back.size, picture)
-    return closer.length > 0 ? closer : atOnce
+  return {
+    async detect(picture) {
+      const atOnce = await facesIn(front, set.front.size, picture)
+      const enough = set.minFrontSide * Math.max(picture.width, picture.height)
+      if (atOnce[0] && longerSide(atOnce[0].box) >= enough) return atOnce
+      const closer = await facesIn(back, set.back.size, picture)
+      return closer.length > 0 ? closer : atOnce
+    },
+    async look(square) {
+      const { input } = await letterbox(square, set.front.size)
+      return bestInMiddle(decode(await front.run({ 'input:0': input }), set.front.size, 0), set.front.size)
+    },
   }
 }
 
@@ -58,9 +67,9 @@ async function letterbox(picture: Pixels, size: number) {
   return { input: new Tensor('float32', values, [1, size, size, 3]), offset, scale }
 }
 
-/** Boxes in pixels of the square input. Centres are told from the middle of the anchor's cell. */
-function decode(outputs: InferenceSession.ReturnType, size: number, minScore: number): Face[] {
-  const found: Face[] = []
+/** Faces in pixels of the square input. */
+function decode(outputs: InferenceSession.ReturnType, size: number, minScore: number): MarkedFace[] {
+  const found: MarkedFace[] = []
   for (const { cells, anchors, ...names } of GRIDS) {
     const scores = floats(outputs, names.scores)
     const boxes = floats(outputs, names.boxes)
@@ -69,10 +78,18 @@ function decode(outputs: InferenceSession.ReturnType, size: number, minScore: nu
       if (!(score >= minScore)) continue
       const cell = Math.floor(i / anchors)
       const at = i * BOX_LENGTH
+      const inPixels = (from: number): Point => ({
+        x: (((cell % cells) + 0.5) * size) / cells + (boxes[from] as number),
+        y: ((Math.floor(cell / cells) + 0.5) * size) / cells + (boxes[from + 1] as number),
+      })
+      const centre = inPixels(at)
       const [width, height] = [boxes[at + 2] as number, boxes[at + 3] as number]
-      const x = (((cell % cells) + 0.5) * size) / cells + (boxes[at] as number) - width / 2
-      const y = ((Math.floor(cell / cells) + 0.5) * size) / cells + (boxes[at + 1] as number) - height / 2
-      found.push({ score, box: { x, y, width, height } })
+      const point = (index: number) => inPixels(at + 4 + 2 * index)
+      found.push({
+        score,
+        box: { x: centre.x - width / 2, y: centre.y - height / 2, width, height },
+        landmarks: { rightEye: point(0), leftEye: point(1), mouth: point(3) },
+      })
     }
   }
   return found

@@ -3,6 +3,7 @@ import { decodeImage } from './image.ts'
 import { type ImageFormat, InvalidImage } from './image-format.ts'
 import type { ResolvedSet } from './manifest.ts'
 import { measureQuality } from './quality.ts'
+import { measureRoll } from './roll.ts'
 import { createClassifier, likelihoodMillionths, sigmoid } from './spoof.ts'
 import { type Diagnostics, type Verdict, verdict } from './verdict.ts'
 
@@ -10,6 +11,9 @@ export interface Answer {
   verdict: Verdict
   diagnostics: Diagnostics
 }
+
+/** Detectors miss many faces that lie on their side or upside down. */
+const NO_FACE = 'No face was detected: send the picture the right way up, with the whole face in it.'
 
 /** Judges one picture. @throws InvalidImage when it cannot be decoded or shows no face */
 export type CheckImage = (bytes: Uint8Array, format: ImageFormat) => Promise<Answer>
@@ -27,7 +31,7 @@ export async function createCheck(
   read: (file: string) => Promise<Uint8Array>,
   threads = 1,
 ): Promise<CheckImage> {
-  const detect = await createDetector(set.detector, read, threads)
+  const detector = await createDetector(set.detector, read, threads)
   const classifiers = await Promise.all(
     set.classifiers.map(async ({ name, model, weight }) => ({
       name,
@@ -40,14 +44,15 @@ export async function createCheck(
     const start = performance.now()
     const picture = await decodeImage(bytes, format)
     const decoded = performance.now()
-    const [first, ...others] = await detect(picture)
-    if (!first) throw new InvalidImage('No face was detected')
+    const [first, ...others] = await detector.detect(picture)
+    if (!first) throw new InvalidImage(NO_FACE)
+    const roll = await measureRoll(picture, first.box, detector.look)
     const detected = performance.now()
     const opinions = []
     for (const { name, weight, judge } of classifiers) {
       opinions.push({ name, weight, logit: await judge(picture, first.box) })
     }
-    const quality = measureQuality(picture, first.box)
+    const quality = measureQuality(picture, first.box, roll)
     const end = performance.now()
     const likelihood = likelihoodMillionths(opinions, set.calibration)
     const findings = {

@@ -1,5 +1,5 @@
 import { createBlazeFace } from './blazeface.ts'
-import type { DetectFaces } from './face.ts'
+import type { FaceDetector } from './face.ts'
 import type { ResolvedSet } from './manifest.ts'
 import { createYunet } from './yunet.ts'
 
@@ -8,7 +8,7 @@ export async function createDetector(
   detector: ResolvedSet['detector'],
   read: (file: string) => Promise<Uint8Array>,
   threads = 1,
-): Promise<DetectFaces> {
+): Promise<FaceDetector> {
   if (detector.kind === 'yunet') return createYunet(await read(detector.model.file), detector, threads)
   const [front, back] = await Promise.all([read(detector.front.file), read(detector.back.file)])
   return createBlazeFace({ front, back }, detector, threads)

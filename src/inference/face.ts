@@ -7,8 +7,33 @@ export interface Face {
   score: number
 }
 
-/** Every face of a picture, the largest first. */
-export type DetectFaces = (picture: Pixels) => Promise<Face[]>
+export interface Point {
+  x: number
+  y: number
+}
+
+/** Points of a face that tell which way it lies; right and left are the person's own. */
+export interface Landmarks {
+  rightEye: Point
+  leftEye: Point
+  /** Its middle. */
+  mouth: Point
+}
+
+/** A face and where a detector puts its landmarks. */
+export interface MarkedFace extends Face {
+  landmarks: Landmarks
+}
+
+export interface FaceDetector {
+  /** Every face of a picture, the largest first. */
+  detect(picture: Pixels): Promise<Face[]>
+  /**
+   * What is most like an upright face in the middle of a square picture, however little it is like one: its score says
+   * how much. Undefined when nothing lies in the middle.
+   */
+  look(square: Pixels): Promise<MarkedFace | undefined>
+}
 
 /** Greedy non-maximum suppression: of boxes that overlap, the one with the best score stays. */
 export function suppressOverlaps(candidates: readonly Face[], maxOverlap: number): Face[] {
@@ -41,5 +66,15 @@ export function blendOverlaps(candidates: readonly Face[], maxOverlap: number): 
 export function largestFirst(faces: readonly Face[], maxFaces: number): Face[] {
   return [...faces].sort((a, b) => area(b.box) - area(a.box)).slice(0, maxFaces)
 }
+
+/** Of the faces in a square picture the most certain one whose centre lies in the middle. */
+export function bestInMiddle(faces: readonly MarkedFace[], side: number): MarkedFace | undefined {
+  const central = (from: number, length: number) => Math.abs(from + length / 2 - side / 2) < side / 5
+  return faces
+    .filter(({ box }) => central(box.x, box.width) && central(box.y, box.height))
+    .reduce<MarkedFace | undefined>((best, face) => (best && best.score >= face.score ? best : face), undefined)
+}
+
+export const middle = (a: Point, b: Point): Point => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 })
 
 const area = (box: Rect): number => box.width * box.height

@@ -83,6 +83,8 @@ const validity = z.strictObject({
   maxBrightness: z.number(),
   /** Variance of the Laplacian of the face's luma; see quality.ts for the scale it is taken at. */
   minSharpness: z.number(),
+  /** Degrees by which the face may be turned from upright, either way. */
+  maxRoll: z.number(),
 })
 
 const detection = {

@@ -14,6 +14,8 @@ export interface Quality {
   brightness: number
   /** Variance of the Laplacian of the face's luma at SHARPNESS_SIDE pixels. */
   sharpness: number
+  /** Degrees by which it is turned clockwise from upright, −180 to 180; see roll.ts. */
+  roll: number
 }
 
 /**
@@ -22,7 +24,8 @@ export interface Quality {
  */
 const SHARPNESS_SIDE = 64
 
-export function measureQuality(picture: Pixels, face: Rect): Quality {
+/** @param roll of the face, as measureRoll tells it */
+export function measureQuality(picture: Pixels, face: Rect, roll: number): Quality {
   const rect = insidePicture(face, picture)
   return {
     side: Math.min(face.width, face.height),
@@ -35,6 +38,7 @@ export function measureQuality(picture: Pixels, face: Rect): Quality {
     scene: Math.min((picture.height - 1) / face.height, (picture.width - 1) / face.width),
     brightness: meanLuma(picture, rect),
     sharpness: laplacianVariance(picture, rect),
+    roll,
   }
 }
 
@@ -70,8 +74,9 @@ function laplacianVariance(picture: Pixels, rect: Rect): number {
 
 /** Sentences for the customer: what is wrong with the adopted face, and what to do; none when it is valid. */
 export function complaints(quality: Quality, limits: Validity): string[] {
-  const { side, margin, scene, brightness, sharpness } = quality
+  const { side, margin, scene, brightness, sharpness, roll } = quality
   const rules: [broken: boolean, sentence: string][] = [
+    [Math.abs(roll) > limits.maxRoll, 'The face is not upright: send the picture the right way up.'],
     [side < limits.minFaceSide, 'The face is too small: come closer, or send a larger picture.'],
     [
       margin < limits.minMargin,

@@ -5,7 +5,16 @@ import { formatOf, InvalidImage } from '../../src/inference/image-format.ts'
 import { type Inference, startInference } from '../../src/inference/inference.ts'
 import { loadManifest, resolveSet } from '../../src/inference/manifest.ts'
 import { overlap, type Rect } from '../../src/inference/pixels.ts'
-import { modelsDir, photograph, references, withoutPhotographs, withoutWeights } from './support.ts'
+import {
+  modelsDir,
+  notUpright,
+  photograph,
+  references,
+  turned,
+  turnsFound,
+  withoutPhotographs,
+  withoutWeights,
+} from './support.ts'
 
 const ensemble = resolveSet(await loadManifest(), 'ensemble')
 const skip = withoutPhotographs || withoutWeights
@@ -103,10 +112,18 @@ describe.skipIf(skip)('with the real models', () => {
         noise: { type: 'gaussian', mean: 128, sigma: 40 },
       },
     })
-    expect(await refusal(await plain.jpeg().toBuffer(), 'jpeg')).toBe('No face was detected')
-    expect(await refusal(await noise.png().toBuffer(), 'png')).toBe('No face was detected')
-    expect(await refusal(await pixel.png().toBuffer(), 'png')).toBe('No face was detected')
-    expect(await refusal(await pixel.jpeg().toBuffer(), 'jpeg')).toBe('No face was detected')
+    expect(await refusal(await plain.jpeg().toBuffer(), 'jpeg')).toMatch(
+      /^No face was detected: send the picture the right way up/,
+    )
+    expect(await refusal(await noise.png().toBuffer(), 'png')).toMatch(
+      /^No face was detected: send the picture the right way up/,
+    )
+    expect(await refusal(await pixel.png().toBuffer(), 'png')).toMatch(
+      /^No face was detected: send the picture the right way up/,
+    )
+    expect(await refusal(await pixel.jpeg().toBuffer(), 'jpeg')).toMatch(
+      /^No face was detected: send the picture the right way up/,
+    )
   })
 
   test('very long and very flat pictures are handled', async () => {
@@ -115,7 +132,9 @@ describe.skipIf(skip)('with the real models', () => {
       [3, 8000],
     ] as const) {
       const strip = sharp({ create: { width, height, channels: 3, background: '#808080' } })
-      expect(await refusal(await strip.png().toBuffer(), 'png')).toBe('No face was detected')
+      expect(await refusal(await strip.png().toBuffer(), 'png')).toMatch(
+        /^No face was detected: send the picture the right way up/,
+      )
     }
   })
 
@@ -146,6 +165,20 @@ describe.skipIf(skip)('with the real models', () => {
       const tight = await judged(sharp(await upright('live/t1.jpg').extract(area).png().toBuffer()))
       expect(tight.isValidFace).toBe(false)
       expect(tight.msg).toContain('The face is too close: leave more of the scene around it.')
+    })
+
+    test.each(turnsFound.yunet)(
+      '%s, turned by %i°, is not valid, and the message says what to do',
+      async (name, turn) => {
+        expect(await judged(turned(name, turn))).toMatchObject({
+          isValidFace: false,
+          msg: expect.stringContaining(notUpright),
+        })
+      },
+    )
+
+    test.each([15, -15])('a face tilted by %i° is valid', async (tilt) => {
+      expect(await judged(turned('live/portrait.jpg', tilt))).toMatchObject({ isValidFace: true })
     })
 
     test('a face cut off by the edge is not valid', async () => {

@@ -12,7 +12,7 @@ import { type Inference, startInference } from '../../src/inference/inference.ts
 import { loadManifest, resolveSet } from '../../src/inference/manifest.ts'
 import { overlap, type Rect } from '../../src/inference/pixels.ts'
 import { drawnFace } from '../support/drawn-face.ts'
-import { photograph, references, withoutPhotographs } from './support.ts'
+import { notUpright, photograph, references, turned, turnsFound, withoutPhotographs } from './support.ts'
 
 const own = resolveSet(await loadManifest(), 'own')
 let inference: Inference
@@ -46,6 +46,22 @@ test('a small face in a large scene is found by the second look, a far one in a 
   expect(verdict.msg).toMatch(/^The face is too small/)
 })
 
+test.each([90, 180, 270])('a face turned by %i° is not valid, and the message says what to do', async (turn) => {
+  const bytes = await sharp(await drawnFace())
+    .rotate(turn)
+    .jpeg()
+    .toBuffer()
+  expect((await check(bytes)).verdict).toMatchObject({ isValidFace: false, msg: notUpright })
+})
+
+test.each([15, -15])('a face tilted by %i° is valid', async (tilt) => {
+  const bytes = await sharp(await drawnFace())
+    .rotate(tilt, { background: '#8797a0' })
+    .jpeg()
+    .toBuffer()
+  expect((await check(bytes)).verdict).toMatchObject({ isValidFace: true, msg: '' })
+})
+
 test('pictures without a face are refused: plain, noise, one pixel, very long and very flat ones', async () => {
   const noise = { type: 'gaussian', mean: 128, sigma: 40 } as const
   const pictures = [
@@ -59,7 +75,9 @@ test('pictures without a face are refused: plain, noise, one pixel, very long an
     const bytes = await sharp({ create: { channels: 3, ...picture } })
       .png()
       .toBuffer()
-    await expect(inference.check(bytes, 'png')).rejects.toThrow(InvalidImage)
+    const refusal = inference.check(bytes, 'png')
+    await expect(refusal).rejects.toThrow(InvalidImage)
+    await expect(refusal).rejects.toThrow(/^No face was detected: send the picture the right way up/)
   }
 })
 
@@ -76,6 +94,19 @@ describe.skipIf(withoutPhotographs)('on the test photographs', () => {
       else if (verdict.isFakeFace) refused.push(name)
     }
     expect(refused).toEqual([])
+  })
+
+  test.each(turnsFound.blazeface)(
+    '%s, turned by %i°, is not valid, and the message says what to do',
+    async (name, turn) => {
+      const { verdict } = await check(await turned(name, turn).png().toBuffer())
+      expect(verdict).toMatchObject({ isValidFace: false, msg: expect.stringContaining(notUpright) })
+    },
+  )
+
+  test.each([15, -15])('a face tilted by %i° is valid', async (tilt) => {
+    const { verdict } = await check(await turned('live/portrait.jpg', tilt).png().toBuffer())
+    expect(verdict).toMatchObject({ isValidFace: true, msg: '' })
   })
 })
 

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import sharp, { type Sharp } from 'sharp'
 import { packageRoot } from '../../src/built.ts'
 
 /** Weights for the tests: MODELS_DIR, else the folder beside the repository. */
@@ -8,6 +9,33 @@ export const modelsDir = process.env.MODELS_DIR ?? fileURLToPath(new URL('../sha
 const facesDir = new URL('../shared/faces/', packageRoot)
 
 export const photograph = (name: string): Buffer => readFileSync(new URL(name, facesDir))
+
+/** A photograph turned clockwise, as a phone saves it that does not say how it was held. */
+export const turned = (name: string, degrees: number): Sharp =>
+  sharp(photograph(name)).autoOrient().rotate(degrees, { background: '#808080' })
+
+/** What is said of a face that is turned. */
+export const notUpright = 'The face is not upright: send the picture the right way up.'
+
+/** Live photographs, and turns in which each detector still finds a face in them; in other turns it finds none. */
+export const turnsFound: Record<'blazeface' | 'yunet', [name: string, degrees: number][]> = {
+  blazeface: [
+    ['live/t1.jpg', 90],
+    ['live/t1.jpg', 180],
+    ['live/t1.jpg', 270],
+    ['live/scene5.jpg', 90],
+    ['live/scene5.jpg', 180],
+    ['live/scene5.jpg', 270],
+  ],
+  yunet: [
+    ['live/scene22.jpg', 90],
+    ['live/scene22.jpg', 180],
+    ['live/scene22.jpg', 270],
+    ['live/scene9.jpg', 90],
+    ['live/scene9.jpg', 180],
+    ['live/scene9.jpg', 270],
+  ],
+}
 
 interface Reference {
   size: [number, number]

@@ -10,8 +10,9 @@ const limits: Validity = {
   minBrightness: 40,
   maxBrightness: 210,
   minSharpness: 25,
+  maxRoll: 40,
 }
-const good: Quality = { side: 100, margin: 0.5, scene: 2, brightness: 120.126, sharpness: 300 }
+const good: Quality = { side: 100, margin: 0.5, scene: 2, brightness: 120.126, sharpness: 300, roll: 20 }
 const face = (x: number, y: number, width: number, height: number) => ({ score: 0.9, box: { x, y, width, height } })
 const found: Findings = {
   picture: { width: 640, height: 480 },
@@ -44,6 +45,9 @@ test('fake is what exceeds the threshold, not what meets it', () => {
 })
 
 test.each([
+  [{ roll: 41 }, 'The face is not upright: send the picture the right way up.'],
+  [{ roll: -41 }, 'The face is not upright: send the picture the right way up.'],
+  [{ roll: 180 }, 'The face is not upright: send the picture the right way up.'],
   [{ side: 49 }, 'The face is too small: come closer, or send a larger picture.'],
   [
     { margin: 0.04 },
@@ -95,14 +99,14 @@ test('brightness is the mean BT.601 luma of the face, its surroundings not count
   const [width, height] = [100, 100]
   const data = new Uint8Array(width * height * 3)
   for (let y = 20; y < 60; y++) for (let x = 30; x < 70; x++) data.set([200, 100, 50], (y * width + x) * 3)
-  const quality = measureQuality({ width, height, data }, { x: 30, y: 20, width: 40, height: 40 })
+  const quality = measureQuality({ width, height, data }, { x: 30, y: 20, width: 40, height: 40 }, 3)
   expect(quality.brightness).toBeCloseTo(0.299 * 200 + 0.587 * 100 + 0.114 * 50, 9)
-  expect(quality).toMatchObject({ side: 40, margin: 0.5, sharpness: 0 })
+  expect(quality).toMatchObject({ side: 40, margin: 0.5, sharpness: 0, roll: 3 })
   expect(quality.scene).toBeCloseTo(99 / 40, 9)
 })
 
 test('the margin is that of the nearest edge, negative for a face that reaches out of the picture', () => {
   const picture = { width: 100, height: 100, data: new Uint8Array(30_000) }
-  expect(measureQuality(picture, { x: -20, y: 30, width: 40, height: 40 }).margin).toBe(-0.5)
-  expect(measureQuality(picture, { x: 30, y: 30, width: 60, height: 40 }).margin).toBeCloseTo(1 / 6, 9)
+  expect(measureQuality(picture, { x: -20, y: 30, width: 40, height: 40 }, 0).margin).toBe(-0.5)
+  expect(measureQuality(picture, { x: 30, y: 30, width: 60, height: 40 }, 0).margin).toBeCloseTo(1 / 6, 9)
 })
