@@ -1,5 +1,13 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node'
-import { bestInMiddle, blendOverlaps, type FaceDetector, largestFirst, type MarkedFace, type Point } from './face.ts'
+import {
+  bestInMiddle,
+  blendOverlaps,
+  type FaceDetector,
+  largestFirst,
+  leastLookScore,
+  type MarkedFace,
+  type Point,
+} from './face.ts'
 import type { BlazeFaceDetector } from './manifest.ts'
 import type { Pixels, Rect } from './pixels.ts'
 import { scaled } from './scale.ts'
@@ -48,7 +56,7 @@ export async function createBlazeFace(
     },
     async look(square) {
       const { input } = await letterbox(square, set.front.size)
-      return bestInMiddle(decode(await front.run({ 'input:0': input }), set.front.size, 0), set.front.size)
+      return bestInMiddle(decode(await front.run({ 'input:0': input }), set.front.size, leastLookScore), set.front.size)
     },
   }
 }

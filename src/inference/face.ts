@@ -29,8 +29,8 @@ export interface FaceDetector {
   /** Every face of a picture, the largest first. */
   detect(picture: Pixels): Promise<Face[]>
   /**
-   * What is most like an upright face in the middle of a square picture, however little it is like one: its score says
-   * how much. Undefined when nothing lies in the middle.
+   * What is most like an upright face in the middle of a square picture, even if it is little like one: its score says
+   * how much. Undefined when nothing there is.
    */
   look(square: Pixels): Promise<MarkedFace | undefined>
 }
@@ -66,6 +66,9 @@ export function blendOverlaps(candidates: readonly Face[], maxOverlap: number): 
 export function largestFirst(faces: readonly Face[], maxFaces: number): Face[] {
   return [...faces].sort((a, b) => area(b.box) - area(a.box)).slice(0, maxFaces)
 }
+
+/** Least score that a look tells of: what is turned is seen with little certainty. */
+export const leastLookScore = 0.1
 
 /** Of the faces in a square picture the most certain one whose centre lies in the middle. */
 export function bestInMiddle(faces: readonly MarkedFace[], side: number): MarkedFace | undefined {

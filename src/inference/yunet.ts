@@ -3,6 +3,7 @@ import {
   bestInMiddle,
   type FaceDetector,
   largestFirst,
+  leastLookScore,
   type MarkedFace,
   middle,
   type Point,
@@ -46,7 +47,7 @@ export async function createYunet(weights: Uint8Array, set: YunetDetector, threa
       }))
       return largestFirst(inPicture, set.maxFaces)
     },
-    look: async (square) => bestInMiddle(await facesIn(square, 0), square.width),
+    look: async (square) => bestInMiddle(await facesIn(square, leastLookScore), square.width),
   }
 }
 
