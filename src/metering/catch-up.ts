@@ -111,26 +111,63 @@ async function foldAnew(
 }
 
 /**
- * Folds the customer's stream from the event store, on from the head and up to a revision, or to its present end.
+ * Folds the customer's stream from the event store, on from the head and up to a revision.
  * @throws LogMismatch when the store does not hold it
  */
 export async function foldStream(
   tx: FoldTransaction,
   deps: CatchUpDeps,
   meter: CustomerMeter,
-  upTo?: bigint,
+  upTo: bigint,
 ): Promise<CustomerMeter> {
   let at = meter
-  const missing = upTo === undefined ? undefined : Number(upTo - meter.head.revision)
+  const missing = Number(upTo - meter.head.revision)
   const stream = customerStream(meter.customerId)
   for await (const chunk of chunks(deps.store.readForward(stream, meter.head.revision + 1n, missing))) {
-    const [folded = at] = await foldCustomers(tx, deps, [{ meter: at, events: chunk.map(readCustomerEvent) }])
-    at = folded
+    at = await foldRead(tx, deps, at, chunk)
   }
-  if (upTo !== undefined && at.head.revision !== upTo) {
+  if (at.head.revision !== upTo) {
     throw new LogMismatch(`${stream} ends at revision ${at.head.revision} in the event store, ${upTo} is known`)
   }
   return at
+}
+
+/** Folds on from the head to the present end of the customer's stream; null where that is more than `most` events away. */
+export async function foldToEnd(
+  tx: FoldTransaction,
+  deps: CatchUpDeps & { readonly store: Pick<EventStore, 'readBackward'> },
+  meter: CustomerMeter,
+  most: number,
+): Promise<CustomerMeter | null> {
+  let at = meter
+  const stream = customerStream(meter.customerId)
+  for await (const chunk of chunks(deps.store.readForward(stream, meter.head.revision + 1n))) {
+    // A full chunk may be the first of very many: where the end is, is asked before they are all read.
+    const known = at === meter && chunk.length === chunkSize ? await behind(deps.store, stream, meter) : chunk.length
+    if (at === meter && known > most) return null
+    at = await foldRead(tx, deps, at, chunk)
+  }
+  return at
+}
+
+/** How many events of the stream stand behind the head. */
+async function behind(
+  store: Pick<EventStore, 'readBackward'>,
+  stream: string,
+  { head }: CustomerMeter,
+): Promise<number> {
+  for await (const { revision } of store.readBackward(stream, 1)) return Number(revision - head.revision)
+  return 0
+}
+
+async function foldRead(
+  tx: FoldTransaction,
+  deps: CatchUpDeps,
+  meter: CustomerMeter,
+  events: readonly StoredEvent[],
+): Promise<CustomerMeter> {
+  const [folded = meter] = await foldCustomers(tx, deps, [{ meter, events: events.map(readCustomerEvent) }])
+  return folded
 }
 
 /** A customer's rows and the events that follow their head. */

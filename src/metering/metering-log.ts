@@ -5,14 +5,14 @@
  */
 import { randomUUID } from 'node:crypto'
 import { defaultPatience, type Patience, sendUntilKnown } from '../commands/attempt.ts'
-import { customerStream, type Metadata } from '../events/catalogue.ts'
+import type { Metadata } from '../events/catalogue.ts'
 import { chain, type Head } from '../events/chain.ts'
 import { type MeteringEvent, meteringEventData, meteringSchemaVersion, meteringStream } from '../events/metering.ts'
 import type { Attempt, EventStore, StoredEvent } from '../eventstore/store.ts'
 import { partitionOf } from '../relay/feed.ts'
 import type { Alarms } from './alarms.ts'
-import { type BooksWanted, type CustomerBooks, type DecideFor, howeverMany } from './books.ts'
-import { catchUp, type FoldTransaction, foldAppended, foldStream } from './catch-up.ts'
+import type { BooksWanted, CustomerBooks, DecideFor } from './books.ts'
+import { catchUp, type FoldTransaction, foldAppended, foldToEnd } from './catch-up.ts'
 import { draftOn } from './draft.ts'
 import { newMeter } from './meter.ts'
 import { sealFaults } from './seal-faults.ts'
@@ -96,17 +96,11 @@ async function booksFor(
   const books = await booksOf(tx, meter, recordIds)
   const most = ahead?.(books) ?? 0
   if (most === 0) return books
-  if (most < howeverMany && (await endOf(store, meter)) - meter.head.revision > BigInt(most)) return null
   const draft = draftOn(tx)
   // What is late is told where the feed's events are folded.
-  const atEnd = await foldStream(draft, { store, onAlarm: () => {} }, meter)
+  const atEnd = await foldToEnd(draft, { store, onAlarm: () => {} }, meter, most)
+  if (atEnd === null) return null
   return atEnd === meter ? books : await booksOf(draft, atEnd, recordIds)
-}
-
-/** Revision of the last event of the customer's stream; of what is folded where there is none. */
-async function endOf(store: EventStore, { customerId, head }: CustomerMeter): Promise<bigint> {
-  for await (const { revision } of store.readBackward(customerStream(customerId), 1)) return revision
-  return head.revision
 }
 
 /** Records of months that are closed are left out once nothing can follow for them. */

@@ -7,6 +7,7 @@ import type { CustomerCommand } from '../../src/commands/customer.ts'
 import { customerStream } from '../../src/events/catalogue.ts'
 import { meteringStream } from '../../src/events/metering.ts'
 import type { Position, PositionedEvent } from '../../src/eventstore/store.ts'
+import { chunkSize } from '../../src/metering/catch-up.ts'
 import { type Endings, followEndings } from '../../src/metering/endings.ts'
 import { createRounds } from '../../src/metering/rounds.ts'
 import { createSubmitter } from '../../src/metering/submit.ts'
@@ -279,18 +280,24 @@ describe('an hour that is over', () => {
     expect(billed()).toEqual(['10: 1'])
   })
 
-  test('waits for the feed where that is far behind the customer’s stream', async () => {
-    await world.call(at('10:59:58'))
-    now = at('11:14:00')
-    await world.tick(now)
-    await world.catchUp()
-    for (let calls = 0; calls <= 3; calls++) await world.call(at('11:14:01'))
-    rounds = createRounds({ ...deps, readAheadAtMost: 3 })
-    await rounds.seal(running.signal)
-    expect(seals()).toEqual([])
-    await feedIsBack(at('11:16:00'))
-    expect(seals()).toMatchObject([{ hour: at('10:00:00'), quantity: 2 }])
-  })
+  test.each([3, chunkSize + 1])(
+    'waits for the feed where that is more than %i events behind the customer’s stream',
+    async (most) => {
+      await world.call(at('10:59:58'))
+      now = at('11:14:00')
+      await world.tick(now)
+      await world.catchUp()
+      for (let calls = 0; calls <= most; calls++) await world.call(at('11:14:01'))
+      rounds = createRounds({ ...deps, readAheadAtMost: most })
+      await rounds.seal(running.signal)
+      expect(seals()).toEqual([])
+      rounds = createRounds({ ...deps, readAheadAtMost: most + 1 })
+      await rounds.seal(running.signal)
+      expect(seals()).toMatchObject([{ hour: at('10:00:00'), quantity: 2 }])
+      await feedIsBack(at('11:16:00'))
+      expect(seals()).toMatchObject([{ hour: at('10:00:00'), quantity: 2 }])
+    },
+  )
 })
 
 describe('following', () => {
