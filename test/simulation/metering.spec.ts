@@ -39,8 +39,11 @@ test(
   24 * 3_600_000,
 )
 
-/** Seeds that need not find every bug each; one of them must. */
-const plantSeeds = [1, 2, 3, 4, 5, 6]
+/**
+ * One of these seeds must find a bug; each finds it in a third of all cases or more, and which ones do so changes with
+ * every call that the product makes.
+ */
+const plantSeeds = Array.from({ length: 40 }, (_, i) => i + 1)
 test.skipIf(one !== undefined || count > 100).each<[Plant, string]>([
   ['no_head_check', 'a consumer that does not look at the heads'],
   ['seal_before_the_watermark', 'a leader that seals by its clock'],
@@ -54,7 +57,7 @@ test.skipIf(one !== undefined || count > 100).each<[Plant, string]>([
       console.info(`${plant}: seed ${seed}, ${differences.length} differences, the first: ${differences[0]}`)
       return
     }
-    expect.fail(`no seed of ${plantSeeds.join(', ')} finds it`)
+    expect.fail(`none of ${plantSeeds.length} seeds finds it`)
   },
   120_000,
 )
