@@ -41,6 +41,9 @@ function takes(recordId: string, revision: bigint, { records }: Shelf): boolean 
   return sealed == null || BigInt(sealed.throughRevision) >= revision
 }
 
-/** No hour of a closed month is opened any more: it would never be sealed, sent or counted. */
+/**
+ * No hour of a closed month is opened any more: it would never be sealed, sent or counted. Nor does anything decided
+ * after the close name a new one, whatever a clock says: calls that had found no hour before would belong to it then.
+ */
 const isOpenOrKnown = (recordId: string, month: string, { records, closed }: Shelf): boolean =>
   records.has(recordId) || !closed.includes(month)

@@ -35,12 +35,12 @@ export function giveUp(
   return { type: 'RecordCarriedForward', data: { ...of, quantity: record.sealed.quantity, toRecordId } }
 }
 
-/** Where its quantity may go: the first hour from now on, in its month, that is not sealed. */
+/** Where its quantity may go: the first hour from now on, in its month unless that is closed, that is not sealed. */
 function carryTarget(record: MeteringRecord, books: CustomerBooks, now: string, rules: MeteringRules): string | null {
   const { meter, records } = books
   const { licence, ends } = meter.state
   const allowed = rules.carryForward && rules.submit && record.sealed !== null && record.sealed.quantity > 0
-  if (!allowed || record.objected) return null
+  if (!allowed || record.objected || meter.closed.includes(record.yearMonth)) return null
   const runs = licenceIdentity(licence) === record.licence && ends[record.licence] === undefined
   if (!runs) return lastHourFor(record, books, now, rules)
 

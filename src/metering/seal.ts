@@ -159,7 +159,7 @@ function licenceOf(licences: CustomerMeter['state']['licences'], { licence, reco
  */
 function heartbeats({ meter, records }: CustomerBooks, context: SealContext): SealedData[] {
   const { rules, now, judgedThrough } = context
-  const { customerId, state, sealedUpTo } = meter
+  const { customerId, state, sealedUpTo, closed } = meter
   const licence = licenceIdentity(state.licence)
   if (!rules.heartbeat || !rules.submit || judgedThrough === '') return []
   if (state.licence.kind === 'none' || state.plan === 'free' || state.ends[licence] !== undefined) return []
@@ -174,7 +174,7 @@ function heartbeats({ meter, records }: CustomerBooks, context: SealContext): Se
   let hour = addHours(hourOf(addMs(completeThrough(context), -rules.graceMs)), -1)
   while (hour > sealedUpTo && hour >= hourOf(start) && lastStartOf(deadlineOf(hour, rules)) > now) {
     const recordId = bucketKey(customerId, state.licence, state.plan, hour)
-    if (!known.has(recordId) && !others.has(hour)) {
+    if (!known.has(recordId) && !others.has(hour) && !closed.includes(hour.slice(0, 7))) {
       const { dimension } = parseBucketKey(recordId)
       const record = newRecord({ recordId, customerId, hour, licence, dimension })
       zeros.unshift(sealedData(record, 'heartbeat', meter, context))

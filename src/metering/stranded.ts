@@ -67,8 +67,8 @@ const isTooOld = (hour: string, now: string, rules: MeteringRules, endedAt?: str
   lastStartOf(deadlineOf(hour, rules, endedAt)) <= now
 
 /**
- * The newest hour that can still take calls of a licence that is over: AWS takes it, and it is not sealed. Null where
- * there is none, or where nobody knows when the licence was over.
+ * The newest hour that can still take calls of a licence that is over: AWS takes it, its month is not closed, and it is
+ * not sealed. Null where there is none, or where nobody knows when the licence was over.
  */
 export function lastHourFor(
   record: Pick<MeteringRecord, 'recordId' | 'licence' | 'yearMonth'>,
@@ -77,9 +77,9 @@ export function lastHourFor(
   rules: MeteringRules,
 ): string | null {
   const last = lastHourOf(record.licence, books)
-  if (!rules.carryForward || last === undefined) return null
-  const { licences, since, ends } = books.meter.state
   const { licence, yearMonth } = record
+  if (!rules.carryForward || last === undefined || books.meter.closed.includes(yearMonth)) return null
+  const { licences, since, ends } = books.meter.state
   const own = licences[licence]
   const [start = ''] = [own?.kind === 'none' ? '' : (own?.termStart ?? ''), since[licence] ?? ''].toSorted().slice(-1)
   const taken = new Set(books.records.filter(({ state }) => state !== 'open').map(({ recordId }) => recordId))

@@ -114,4 +114,13 @@ describe("a month's last hours", () => {
     expect(isPastDeadline(last, `2026-04-01T${at}Z`)).toBe(true)
     expect(end(last, [], `2026-04-01T${at}Z`)).toMatchObject({ type: 'RecordUnbillable' })
   })
+  test('take nothing once the month is closed, though a clock should say that it still runs', () => {
+    const at = '2026-03-31T23:30:00.000Z'
+    const month = ['2026-03']
+    expect(giveUp(early, books([early], { meter: meter({}, { closed: month }) }), at, rules)).toMatchObject({
+      type: 'RecordUnbillable',
+    })
+    const over = meter({ ends: { [arn]: '2026-03-31T23:10:00.000Z' } }, { closed: month })
+    expect(giveUp(early, books([early], { meter: over }), at, rules)).toMatchObject({ type: 'RecordUnbillable' })
+  })
 })

@@ -203,6 +203,14 @@ describe('heartbeats', () => {
     expect(hoursOf(books([]), ahead).at(-1)).toBe('2026-03-10T14')
   })
 
+  test('are not made for a month that is closed, whatever a clock says', () => {
+    const closed = meter({}, { closed: ['2026-03'] })
+    expect(hoursOf(books([], { meter: closed }), at('2026-04-01T02:10:00.000Z', { rules: beating }))).toEqual([
+      '2026-04-01T00',
+      '2026-04-01T01',
+    ])
+  })
+
   test('go back as far as AWS takes the hour, and not before the licence was known', () => {
     const back = hoursOf(books([]), at('2026-03-10T15:10:00.000Z', { rules: beating }))
     expect(back).toHaveLength(23)

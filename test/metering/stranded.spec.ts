@@ -76,6 +76,13 @@ describe('the end of a subscription, while calls stand in an hour to come becaus
     ])
   })
 
+  test('opens no hour of a closed month, though a clock should say that AWS takes it: calls would change places', () => {
+    const closed = meter(ended.state, { closed: ['2026-03'] })
+    expect(decideSeals(books([late], { meter: closed }), at('2026-03-10T14:20:30.000Z'))).toMatchObject([
+      { type: 'RecordSealed', data: { recordId: late.recordId, submission: 'no_hour_left' } },
+    ])
+  })
+
   test('is no matter where nothing is sent: they are sealed in their time', () => {
     expect(decided([late], { ...rules, submit: false })).toEqual([])
   })
