@@ -80,15 +80,8 @@ export function startDirectFeed(options: DirectFeedOptions): MeteringFeed {
     url,
     lock: feedLock,
     work: feedOn,
-    beside: (signal) =>
-      keepTicking({
-        store,
-        clock,
-        databaseClock,
-        everyMs: tickEveryMs,
-        signal,
-        onTrouble: (error) => onTrouble?.(error, leader.failures()),
-      }),
+    beside: (signal, onTrouble) =>
+      keepTicking({ store, clock, databaseClock, everyMs: tickEveryMs, signal, onTrouble }),
     consequenceOf(error) {
       if (endsFeed(error) || error instanceof UnreadableEvent) return 'ends'
       return error instanceof CheckpointMoved ? 'moves_on' : 'retries'

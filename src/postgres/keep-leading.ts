@@ -14,8 +14,8 @@ export interface LeadersWork {
   readonly lock: string
   /** Works until the signal aborts; when it returns before, it is called again at once, when it throws, after a pause. */
   readonly work: (signal: AbortSignal, tell: Progress) => Promise<void>
-  /** Goes on beside `work` for as long as this process leads. */
-  readonly beside?: ((signal: AbortSignal) => Promise<void>) | undefined
+  /** Goes on beside `work` for as long as this process leads; tells of failures that it gets over. */
+  readonly beside?: ((signal: AbortSignal, onTrouble: (error: Error) => void) => Promise<void>) | undefined
   readonly consequenceOf: (failure: Error) => Consequence
   /** A failure after which it is tried again. */
   readonly onTrouble?: ((error: Error, failures: number) => void) | undefined
@@ -70,7 +70,7 @@ export function keepLeading(options: LeadersWork): Leading {
   /** @param resign gives the lock away, which holdAdvisoryLock would else ask for again at once */
   async function lead(signal: AbortSignal, resign: () => void): Promise<void> {
     leading = true
-    const company = beside?.(signal)
+    const company = beside?.(signal, (error) => onTrouble?.(error, failures))
     while (!signal.aborted) {
       try {
         await work(signal, progress)

@@ -117,15 +117,8 @@ export function startRelay(options: RelayOptions): Relay {
     url,
     lock: relayLock,
     work: relayOn,
-    beside: (signal) =>
-      keepTicking({
-        store,
-        clock,
-        databaseClock,
-        everyMs: tickEveryMs,
-        signal,
-        onTrouble: (error) => onTrouble?.(error, leader.failures()),
-      }),
+    beside: (signal, onTrouble) =>
+      keepTicking({ store, clock, databaseClock, everyMs: tickEveryMs, signal, onTrouble }),
     consequenceOf(error) {
       if (endsRelay.some((kind) => error instanceof kind)) return 'ends'
       return error instanceof RelayMoved ? 'moves_on' : 'retries'
