@@ -1,9 +1,10 @@
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import type { Command } from 'commander'
 import { type Config, loadConfig } from '../config.ts'
 import { createLogger } from '../http/logging.ts'
 import { hasHome } from '../postgres/home.ts'
 import { CommandError } from './output.ts'
+import { openWritable } from './writable-folder.ts'
 
 export function addDemoCommand(program: Command): void {
   program
@@ -15,7 +16,8 @@ export function addDemoCommand(program: Command): void {
     .option('--into <folder>', 'where the copies with the face framed go', '.')
     .option('--keep', 'keep customer and log in DATA_DIR, a new installation; otherwise in a temporary folder')
     .action(async (photographs: string[], { into, keep = false }: { into: string; keep?: boolean }) => {
-      refuseWhatCannotBeRead(photographs, into)
+      refuseWhatCannotBeRead(photographs)
+      await openWritable(into)
       const loaded = loadConfig()
       if (keep) refuseInstallation(loaded.config)
       const { LOG_LEVEL: level } = loaded.config
@@ -46,16 +48,10 @@ function refuseInstallation({ DATA_DIR: dataDir }: Config): void {
 }
 
 /** Before anything is started for them. */
-function refuseWhatCannotBeRead(photographs: readonly string[], into: string): void {
+function refuseWhatCannotBeRead(photographs: readonly string[]): void {
   for (const photograph of photographs) {
     if (!statSync(photograph, { throwIfNoEntry: false })?.isFile()) {
       throw new CommandError(`There is no file ${photograph}.`)
     }
-  }
-  try {
-    mkdirSync(into, { recursive: true })
-    accessSync(into, constants.W_OK)
-  } catch {
-    throw new CommandError(`Nothing can be written into ${into}; name another folder with --into.`)
   }
 }

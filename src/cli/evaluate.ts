@@ -1,4 +1,4 @@
-import { access, constants, mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
@@ -7,6 +7,7 @@ import { loadConfig } from '../config.ts'
 import type { FrameReport, Report } from '../evaluation/report.ts'
 import type { Interval, Rate } from '../evaluation/statistics.ts'
 import { CommandError, print, printJson, printTable } from './output.ts'
+import { openWritable } from './writable-folder.ts'
 
 interface Options {
   set?: string
@@ -46,7 +47,8 @@ async function evaluate(folder: string, { set: wanted, annotations, into, json }
   const samples = await readSamples(folder, annotations).catch((error: unknown) => {
     throw error instanceof BadFolder ? new CommandError(error.message) : error
   })
-  await openResults(into)
+  // Before pictures are judged: that may take an hour.
+  await openWritable(into)
   const name = wanted ?? config.MODEL_SET
   const manifest = await loadManifest()
   const set = name === undefined ? await bestPresent(manifest, config.MODELS_DIR) : resolveSet(manifest, name)
@@ -71,27 +73,6 @@ async function evaluate(folder: string, { set: wanted, annotations, into, json }
   if (json) return printJson(report)
   printReport(report)
   print(`Curves, histograms and every picture's figures: ${resolve(into)}`)
-}
-
-const UNWRITABLE: Readonly<Record<string, string>> = {
-  EEXIST: 'it is a file',
-  ENOTDIR: 'it lies below a file',
-  EACCES: 'this user may not write there',
-  EROFS: 'its file system is read-only',
-}
-
-/** Before pictures are judged: that may take an hour. */
-async function openResults(into: string): Promise<void> {
-  try {
-    await mkdir(into, { recursive: true })
-    await access(into, constants.W_OK | constants.X_OK)
-  } catch (error) {
-    const { code = '', message } = error as NodeJS.ErrnoException
-    throw new CommandError(
-      `The results cannot be written to ${resolve(into)}: ` +
-        `${UNWRITABLE[code] ?? message}. Name another folder with --into.`,
-    )
-  }
 }
 
 function printReport(report: Report): void {

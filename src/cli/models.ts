@@ -7,6 +7,7 @@ import { downloadWeights } from '../inference/download.ts'
 import { loadManifest, modelsOf, resolveSet } from '../inference/manifest.ts'
 import { inspectWeights, packagedModels } from '../inference/weights.ts'
 import { CommandError, print, printJson, printTable } from './output.ts'
+import { openWritable } from './writable-folder.ts'
 
 export function addModelCommands(program: Command): void {
   const models = program.command('models').description('the weights of the face detector and the classifiers')
@@ -77,6 +78,8 @@ export function addModelCommands(program: Command): void {
     .action(async ({ into }: { into?: string }) => {
       const { config } = loadConfig()
       if (into === undefined) await refuseUnusableModelsDir(config, { mayBeMade: true })
+      const folder = into ?? config.MODELS_DIR ?? packagedModels
+      await openWritable(folder)
       const bars = new Map<string, SingleBar>()
       const onProgress = (file: string, bytes: number, total: number) => {
         let bar = bars.get(file)
@@ -91,7 +94,7 @@ export function addModelCommands(program: Command): void {
       const manifest = await loadManifest()
       const outcomes = await downloadWeights({
         models: modelsOf(resolveSet(manifest, config.MODEL_SET ?? manifest.preferred[0])),
-        into: into ?? config.MODELS_DIR ?? packagedModels,
+        into: folder,
         onProgress,
       }).finally(() => {
         for (const bar of bars.values()) bar.stop()

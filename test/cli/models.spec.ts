@@ -34,3 +34,13 @@ test('verify and list refuse a MODELS_DIR that does not exist', async () => {
     expect([printed, failure]).toEqual(['', expect.stringMatching(/^MODELS_DIR must be a folder.*does not exist\./)])
   }
 })
+
+test('download refuses a folder that nothing can be written into before it asks a server', async () => {
+  const file = join(folder, 'file')
+  await writeFile(file, '')
+  const into = (path: string) => here({}, 'models', 'download', '--into', path)
+  expect((await into(file)).failure).toBe(
+    `Nothing can be written into ${file}: it is a file. Name another folder with --into.`,
+  )
+  expect((await into(join(file, 'below'))).failure).toContain('it lies below a file.')
+})

@@ -243,7 +243,7 @@ test('results that cannot be written are refused before a picture is judged', as
   const into = (path: string) => here({}, 'evaluate', pictures, '--set', 'none', '--into', path)
   expect(await into(file)).toEqual({
     printed: '',
-    failure: `The results cannot be written to ${file}: it is a file. Name another folder with --into.`,
+    failure: `Nothing can be written into ${file}: it is a file. Name another folder with --into.`,
   })
   expect((await into(join(file, 'below'))).failure).toContain('it lies below a file.')
 })
