@@ -24,6 +24,10 @@ export type AttemptEnd =
 export const isWaiting = ({ state, sealed }: MeteringRecord): boolean =>
   sealed?.submission === 'due' && (state === 'sealed' || state === 'unknown')
 
+/** Sealed while a clock was ahead: AWS takes no usage of the future, so it waits for its hour. */
+export const isToCome = ({ sealed }: Pick<MeteringRecord, 'sealed'>, now: string): boolean =>
+  sealed !== null && sealed.timestamp > now
+
 /** The attempts to begin now, of the records as they were `seen`: whoever was faster with one takes it over. */
 export function decideAttempts(
   { meter, records }: CustomerBooks,
@@ -34,7 +38,7 @@ export function decideAttempts(
   const attempts = new Map(seen.map((record) => [record.recordId, record.attempts]))
   return records
     .filter((record) => isWaiting(record) && attempts.get(record.recordId) === record.attempts)
-    .filter((record) => !isPastDeadline(record, now))
+    .filter((record) => !isPastDeadline(record, now) && !isToCome(record, now))
     .map(({ recordId, attempts }) => ({
       type: 'SubmissionAttempted',
       data: { customerId: meter.customerId, occurredAt: now, recordId, attempt: attempts + 1, callId },

@@ -94,6 +94,7 @@ async function sheetFor(
 /**
  * The rows contradict the metering stream. Both streams together decide, so the customer's rows are dropped and folded
  * anew, up to where they stood.
+ * @throws LogMismatch where there were none: the stream contradicts itself
  */
 async function foldAnew(
   tx: MeteringTransaction,
@@ -102,6 +103,7 @@ async function foldAnew(
   contradiction: string,
 ): Promise<CustomerMeter> {
   const { customerId, head } = meter
+  if (head.revision < 0n) throw new LogMismatch(`${meteringStream(customerId)}: ${contradiction}`)
   deps.onAlarm('metering_folded_anew', `${contradiction}: the customer's rows are folded anew from the log`, {
     customerId,
   })

@@ -40,7 +40,7 @@ export function decideClose(
   const ofMonth = records.filter((record) => record.yearMonth === yearMonth)
   if (ofMonth.some(({ state }) => state === 'open' || state === 'sealed')) return []
   const voided = adjustments.filter((adjustment) => adjustment.yearMonth === yearMonth)
-  if (voided.some(({ noted }) => !noted)) return []
+  if (voided.some(({ noted, revision }) => !noted || BigInt(revision) > meter.head.revision)) return []
 
   const overage = overageOf(ofMonth)
   const message = imbalance(overage, calls.overage + voided.length)

@@ -46,7 +46,8 @@ function carryTarget(record: MeteringRecord, books: CustomerBooks, now: string, 
 
   const states = new Map(records.map(({ recordId, state }) => [recordId, state]))
   const key = parseBucketKey(record.recordId)
-  for (let hour = hourOf(now); hour.startsWith(record.yearMonth); hour = addHours(hour, 1)) {
+  const from = now > record.hour ? hourOf(now) : record.hour
+  for (let hour = from; hour.startsWith(record.yearMonth); hour = addHours(hour, 1)) {
     const target = formatBucketKey({ ...key, hour })
     if ((states.get(target) ?? 'open') === 'open') return target
   }

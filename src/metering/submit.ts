@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { ClockOutOfService } from '../commands/clock.ts'
 import { type BatchMeterUsage, batches, type CallOutcome, type UsageToSend } from '../marketplace/batch-meter-usage.ts'
 import { type Alarms, ageOf, tellAges, tellOf } from './alarms.ts'
-import { decideAnswers, decideAttempts, endOf, isLost, isWaiting } from './answers.ts'
+import { decideAnswers, decideAttempts, endOf, isLost, isToCome, isWaiting } from './answers.ts'
 import { nextAttemptAt } from './backoff.ts'
 import { type CustomerBooks, type DecideFor, forEachCustomer, howeverMany } from './books.ts'
 import { afterCall, closedCircuit, probeOf } from './circuit.ts'
@@ -78,6 +78,7 @@ export function createSubmitter(deps: SubmitDeps): Submitter {
       const page = await tables.recordsToSend(pageSize, after)
       const at = now()
       for (const record of page) {
+        if (isToCome(record, at)) continue
         if (isPastDeadline(record, at)) {
           overdue.push(record)
           if (!isLost(record, at)) ending += 1

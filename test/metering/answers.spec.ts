@@ -161,6 +161,12 @@ describe('an attempt', () => {
     expect(attemptsOf(retried)).toMatchObject([{ attempt: 2 }])
   })
 
+  test('is not begun before its hour, where the clock was ahead when it was sealed: AWS takes no usage of the future', () => {
+    const at = (instant: string) => decideAttempts(books([due]), [due], callId, instant)
+    expect(at('2026-03-31T13:59:59.999Z')).toEqual([])
+    expect(at('2026-03-31T14:00:00.000Z')).toHaveLength(1)
+  })
+
   test('is not begun in the last two minutes before the deadline', () => {
     const records = [sealed(record('2026-03-31T23'), { deadline: '2026-04-01T06:00:00.000Z' })]
     expect(attemptsOf(records, records, '2026-04-01T05:57:59.999Z')).toHaveLength(1)

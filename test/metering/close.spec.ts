@@ -21,7 +21,7 @@ import {
 
 const adjustment = (noted: boolean): Adjustment => ({
   customerId,
-  revision: 44,
+  revision: 39,
   recordId: idOf('2026-03-10T14'),
   yearMonth: '2026-03',
   detectionId,
@@ -96,6 +96,11 @@ describe('a month is closed', () => {
 
   test('not while a void is not noted', () => {
     expect(close(done('2026-03-10T14'), 4, { adjustments: [adjustment(false)] })).toEqual([])
+  })
+
+  test('not while a void is noted already that the feed has yet to bring', () => {
+    const ahead = { ...adjustment(true), revision: 41 }
+    expect(close(done('2026-03-10T14'), 5, { adjustments: [ahead] })).toEqual([])
   })
 
   test('once', () => {

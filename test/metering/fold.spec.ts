@@ -2,10 +2,11 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { LogMismatch } from '../../src/commands/errors.ts'
 import { foldCalls, foldMetering } from '../../src/metering/fold.ts'
+import { noCalls } from '../../src/metering/record.ts'
 import { formatBucketKey, overflowKey, parseBucketKey } from '../../src/metering/rules.ts'
 import { decideSeals } from '../../src/metering/seal.ts'
 import { customerId } from '../support/given.ts'
-import { rules } from './books.ts'
+import { record, rules, sealed } from './books.ts'
 import { expectPure, licence, rebuild, story, type Told } from './story.ts'
 
 let told: Told
@@ -321,6 +322,23 @@ describe('the metering stream', () => {
     seals('2026-04-01T06:10:00.000Z')
     expect(lines()[0]).toBe('2026-03 standard_over: 1 unbillable, 1 late')
     expect(told.sheet.meter.state.months).toEqual({})
+  })
+
+  test('an hour that is named after its month was closed takes no call from where it went', () => {
+    const { call, feed, logs, voids, lines } = overage()
+    const made = call('2026-03-10T10:00:00.000Z')
+    const at = { customerId, occurredAt: '2026-04-01T06:00:00.000Z', yearMonth: '2026-03', digest: '0'.repeat(64) }
+    const counts = { creditCalls: 1, overageCalls: 0, overage: [], adjusted: 0, throughRevision: made.revision - 1 }
+    logs({ type: 'MonthClosed', data: { ...at, ...counts } })
+    feed()
+    const zero = record('2026-03-10T11', 0, { calls: noCalls, recordId: idOf('2026-03-10T11') })
+    const { sealed: data } = sealed(zero, { throughRevision: made.revision })
+    if (data === null) throw new Error('it is not sealed')
+    const { hour, dimension, recordId } = { ...standard('2026-03-10T11'), recordId: zero.recordId }
+    logs({ type: 'RecordSealed', data: { ...data, ...at, recordId, hour, dimension } })
+    voids('2026-04-01T06:30:00.000Z', made)
+    feed()
+    expect(lines()).toEqual(['2026-03 standard_over: 0 open', '2026-03-10T11 standard_over: 0 sealed'])
   })
 
   test('a month of zeros alone is one to be closed', () => {

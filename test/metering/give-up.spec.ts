@@ -46,6 +46,11 @@ describe('carried into the hour that runs', () => {
     expect(end(due, [record('2026-03-11T13')])).toMatchObject(carried)
   })
 
+  test('or one after its own, where the clock was ahead when it was sealed and is right now', () => {
+    const toCome = sealed(record('2026-04-01T00'))
+    expect(end(toCome, [], '2026-03-31T22:50:00.000Z')).toMatchObject({ data: { toRecordId: idOf('2026-04-01T01') } })
+  })
+
   test('or the next one, where it is sealed already', () => {
     expect(end(due, [sealed(record('2026-03-11T13'))])).toMatchObject({ data: { toRecordId: idOf('2026-03-11T14') } })
   })

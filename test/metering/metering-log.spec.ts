@@ -1,5 +1,6 @@
 /** Writing to a customer's metering stream: turns, lost answers, lost commits, and decisions longer than one append. */
 import { beforeEach, expect, test } from 'vitest'
+import { LogMismatch } from '../../src/commands/errors.ts'
 import { chain, chainFault, emptyHead, type Head } from '../../src/events/chain.ts'
 import { type MeteringEvent, meteringStream } from '../../src/events/metering.ts'
 import type { CustomerBooks } from '../../src/metering/books.ts'
@@ -140,3 +141,16 @@ function rechained(attempt: Parameters<typeof world.store.send>[0]): typeof atte
   })
   return { ...attempt, events: chain(attempt.stream, emptyHead, unchained).events }
 }
+
+test('a metering stream that contradicts itself is refused, and not folded anew for ever', async () => {
+  const at = { customerId, occurredAt: now }
+  const idOf = (hour: string) => `${customerId}|none|standard_over|2026-03-10T${hour}Z`
+  const counts = { creditCalls: 1, overageCalls: 0, overage: [], adjusted: 0, throughRevision: 1 }
+  const decided: MeteringEvent[] = [
+    { type: 'RecordCarriedForward', data: { ...at, recordId: idOf('10'), quantity: 1, toRecordId: idOf('11') } },
+    { type: 'MonthClosed', data: { ...at, ...counts, yearMonth: '2026-03', digest: '0'.repeat(64) } },
+  ]
+  const folding = world.decideFor(customerId, () => decided)
+  await expect(folding).rejects.toThrow(LogMismatch)
+  await expect(folding).rejects.toThrow(`${stream}: 2026-03 was closed without calls that stand in an hour of it`)
+})

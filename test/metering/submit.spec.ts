@@ -1,7 +1,7 @@
 /** Sealing and sending with the real SDK against the stand-in for AWS: what is billed, and what is in the log. */
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { awsBatchMeterUsage } from '../../src/marketplace/batch-meter-usage.ts'
-import { hourMs } from '../../src/metering/rules.ts'
+import { addMs, hourMs } from '../../src/metering/rules.ts'
 import { batchMeterUsageRequest } from '../aws/state.ts'
 import { type LeaderWorld, leaderWorld } from './leading.ts'
 
@@ -95,6 +95,27 @@ describe('a record', () => {
     expect(world.kinds()).toContain('metering_unbillable')
   })
 })
+
+test.each([
+  ['within a month', '2026-03-10T14', '2026-03-10T12:50:00.000Z'],
+  ['over its beginning', '2026-04-01T00', '2026-03-31T22:50:00.000Z'],
+])(
+  'what was sealed by a clock that was ahead is billed in its hour once the clock is right, %s',
+  async (_, hour, right) => {
+    const recordId = await world.calls(await world.customer(), hour, 5)
+    const start = `${hour}:00:00.000Z`
+    await world.at(addMs(start, hourMs + 600_000))
+    const leader = world.leader()
+    await leader.seal()
+    for (const now of [right, addMs(start, hourMs + 900_000)]) {
+      world.clock.now = now
+      await leader.submit()
+    }
+    expect(world.record(recordId)).toMatchObject({ state: 'accepted', attempts: 1 })
+    expect(world.billed()).toEqual([[hour, 5]])
+    expect(world.kinds()).toEqual([])
+  },
+)
 
 describe('retries', () => {
   test.each([
