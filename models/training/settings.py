@@ -52,6 +52,7 @@ MAP_DROPOUT = 0.3  # share of the channels that are withheld from the stages tha
 # Shares of a batch: live pictures, spoofs, synthetic attacks.
 SHARES = (0.40, 0.35, 0.25)
 BACKGROUND_WEIGHT = 0.5  # they have been seen already when the others come in
+GREY = 0.12  # share of a batch that is shown without colour, live pictures and attacks alike
 CROP_WEIGHT = 0.25  # tight crops count less than whole frames, which is what customers send
 IMITATION = float(os.environ.get("TRAIN_IMITATION", "1"))  # weight of the teachers in the loss
 

@@ -21,6 +21,7 @@ from settings import (
     BACKGROUND_WEIGHT,
     BATCH,
     CROP_WEIGHT,
+    GREY,
     IMITATION,
     INPUTS,
     LABEL_SMOOTHING,
@@ -36,6 +37,7 @@ from settings import (
 from teachers import FILES, MAPS
 
 LAST_MAP = len(MAPS) - 1
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G, B: ITU-R BT.601, as JPEG has it
 
 
 class Batch(NamedTuple):
@@ -139,9 +141,12 @@ class Sampler:
         kinds = rng.choice(3, BATCH, p=self.shares)
         chosen = np.array([self._one(kind, rng) for kind in kinds])
         mirrored = rng.random(BATCH) < 0.5
+        # The teachers saw them in colour, and take grey ones for attacks: what is imitated stays what they said then.
+        grey = rng.random(BATCH) < GREY
         inputs = {}
         for name in INPUTS:
             pixels = self.seen.inputs[name][chosen].astype(np.float32)
+            pixels[grey] = np.round(pixels[grey] @ LUMA)[..., None]
             pixels[mirrored] = pixels[mirrored, :, ::-1]
             inputs[name] = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         return Batch(
