@@ -30,7 +30,16 @@ test('a verdict depends on the picture', async () => {
     data: Uint8Array.from({ length: 200 * 150 * 3 }, (_, i) => value(i)),
   })
   const face = { x: 70, y: 40, width: 50, height: 60 }
-  const values: Array<(i: number) => number> = [() => 0, () => 128, () => 255, (i) => i % 200, (i) => (i * i * 7) % 251]
+  const values: Array<(i: number) => number> = [
+    () => 0,
+    () => 128,
+    () => 255,
+    (i) => i % 200,
+    (i) => (i * i * 7) % 251,
+    // Skin before a green wall, in flat colours.
+    (i) => [220, 170, 140][i % 3] ?? 0,
+    (i) => [40, 120, 60][i % 3] ?? 0,
+  ]
   const logits: number[] = []
   for (const value of values) logits.push(await judge(picture(value), face))
   expect(Math.max(...logits) - Math.min(...logits)).toBeGreaterThan(0.5)
