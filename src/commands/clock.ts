@@ -38,16 +38,21 @@ export async function startClockGuard(options: ClockOptions): Promise<ClockGuard
   const { system = Date.now, database, onAlarm, measureEveryMs = 3_000 } = options
   let offset: number | null = null
   let measuredAt = 0
+  /** What this clock showed then. It goes on from there as fast as the monotonic clock, or somebody has set it. */
+  let shown = 0
   let inService = true
+  let remeasuring = false
 
   const measure = async (): Promise<number> => {
-    const before = system()
+    const asked = performance.now()
     const theirs = (await database()).getTime()
-    const after = system()
-    // The answer was taken somewhere between asking and hearing: the clocks surely differ by what lies outside that span.
-    const ahead = theirs < before ? before - theirs : theirs > after ? after - theirs : 0
-    offset = ahead
     measuredAt = performance.now()
+    shown = system()
+    // The answer was taken somewhere between asking and hearing: the clocks surely differ by what lies outside that
+    // span. Its length is the monotonic clock's: this one may have been set meanwhile.
+    const before = Math.floor(shown - (measuredAt - asked))
+    const ahead = theirs < before ? before - theirs : theirs > shown ? shown - theirs : 0
+    offset = ahead
     const ok = Math.abs(ahead) <= allowedOffsetMs
     if (ok !== inService) {
       inService = ok
@@ -58,6 +63,17 @@ export async function startClockGuard(options: ClockOptions): Promise<ClockGuard
       )
     }
     return theirs
+  }
+
+  /** Out of turn, one at a time. */
+  const remeasure = () => {
+    if (remeasuring) return
+    remeasuring = true
+    measure()
+      .catch(() => {})
+      .finally(() => {
+        remeasuring = false
+      })
   }
 
   await measure()
@@ -73,10 +89,16 @@ export async function startClockGuard(options: ClockOptions): Promise<ClockGuard
           stale ? 'The clock could not be compared with Postgres lately.' : 'The clock differs from Postgres.',
         )
       }
-      const now = new Date(system()).toISOString()
+      const instant = system()
+      const jump = instant - shown - (performance.now() - measuredAt)
+      if (Math.abs((offset ?? 0) + jump) > allowedOffsetMs) {
+        remeasure()
+        throw new ClockOutOfService(`The clock was set by ${Math.round(jump)} ms and is compared with Postgres's anew.`)
+      }
+      const now = new Date(instant).toISOString()
       if (now.slice(0, 7) !== lastMonth) {
         lastMonth = now.slice(0, 7)
-        measure().catch(() => {}) // a month boundary is where a wrong clock costs most
+        remeasure() // a month boundary is where a wrong clock costs most
       }
       return now
     },

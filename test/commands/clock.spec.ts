@@ -75,3 +75,59 @@ test('without Postgres the clock serves a while, then no longer, and opens no mo
   expect(() => clock.now()).toThrow(ClockOutOfService)
   clock.stop()
 })
+
+test.each([3_600_000, -3_600_000, 2_001, -2_001])(
+  'a clock that is set by %i ms between two comparisons bills nothing by the wrong time',
+  async (ms) => {
+    const ahead = { ms: 0 }
+    const { clock, alarms } = await guard(ahead)
+    await vi.advanceTimersByTimeAsync(500)
+    ahead.ms = ms
+    expect(() => clock.now()).toThrow(ClockOutOfService)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(alarms).toHaveLength(1) // compared at once, and not within the next three seconds
+    ahead.ms = 0
+    await vi.advanceTimersByTimeAsync(3_000)
+    expect(clock.now()).toMatch(/^2026/)
+    clock.stop()
+  },
+)
+
+test('a clock that is set back over a month’s start does not bill in the month that is over', async () => {
+  const ahead = { ms: 0 }
+  const { clock } = await guard(ahead)
+  await vi.advanceTimersByTimeAsync(10_500)
+  expect(clock.now().slice(0, 7)).toBe('2026-06')
+  ahead.ms = -60_000
+  expect(() => clock.now()).toThrow(ClockOutOfService)
+  clock.stop()
+})
+
+test('a clock that is set while it is compared is seen to be wrong', async () => {
+  let ahead = 0
+  let jumps = 0
+  const clock = await startClockGuard({
+    system: () => Date.now() + ahead,
+    database: async () => {
+      const theirs = new Date()
+      ahead = jumps // while the answer is under way
+      return theirs
+    },
+    onAlarm: () => {},
+  })
+  jumps = 3_600_000
+  await vi.advanceTimersByTimeAsync(3_000)
+  expect(() => clock.now()).toThrow(ClockOutOfService)
+  expect(clock.offsetMs()).toBe(3_600_000)
+  clock.stop()
+})
+
+test('a clock that goes on right after both were moved is in service again at once', async () => {
+  const ahead = { ms: 0 }
+  const { clock } = await guard(ahead)
+  vi.setSystemTime(Date.now() + 86_400_000) // both: this machine's, which is Postgres's too
+  expect(() => clock.now()).toThrow(ClockOutOfService)
+  await vi.advanceTimersByTimeAsync(1)
+  expect(clock.now()).toBe('2026-06-01T23:59:50.001Z')
+  clock.stop()
+})
