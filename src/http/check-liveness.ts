@@ -3,6 +3,7 @@
  * Key and throttle came before, in authenticate.ts.
  */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import type { z } from 'zod'
@@ -10,6 +11,7 @@ import type { Executed } from '../commands/batch.ts'
 import { ClientGone } from '../commands/errors.ts'
 import { type CustomerState, counters, openMonth, stopsAtLimit } from '../commands/state.ts'
 import type { CustomerEvent, Verdict } from '../events/catalogue.ts'
+import { EventStoreUnavailable } from '../eventstore/store.ts'
 import { decodeBase64 } from '../inference/base64.ts'
 import { type Caller, callerOf, type Execute, granted } from './caller.ts'
 import type { Dependencies } from './dependencies.ts'
@@ -19,6 +21,9 @@ import type { HttpMetrics } from './metrics.ts'
 import { checkAnswer, checkBody, checkHeaders, type detectionData, errorAnswers } from './schemas.ts'
 
 const NOT_BASE64 = 'image: must be standard Base64, on one line and without "data:…," before it'
+
+/** How long the read of an answer that is given again is repeated. */
+const maxRepeatMs = 5_000
 
 type Options = {
   readonly deps: Dependencies
@@ -111,12 +116,28 @@ export const checkLiveness: FastifyPluginAsyncZod<Options> = async (app, { deps,
     if (isUsedUp(state)) throw quotaExceeded(state)
   }
 
+  /**
+   * The detection that is answered again. Its replay is in the log by now and forbids a later void, so a read that
+   * fails once must not make a 503 of a call that stays billed.
+   */
+  async function repeated(customerId: string, revision: bigint): Promise<CustomerEvent> {
+    const giveUpAt = performance.now() + maxRepeatMs
+    for (let pauseMs = 25; ; pauseMs *= 2) {
+      try {
+        return await deps.eventAt(customerId, revision)
+      } catch (error) {
+        if (!(error instanceof EventStoreUnavailable) || performance.now() + pauseMs >= giveUpAt) throw error
+        await pause(pauseMs)
+      }
+    }
+  }
+
   /** Everything in the answer comes from the log: the verdict from the committed event, the counters from its revision. */
   async function answer(reply: FastifyReply, { customerId }: Caller, executed: Executed) {
     const outcome = granted(executed)
     let detection: CustomerEvent | undefined
     if (outcome.kind === 'replayed') {
-      detection = await deps.eventAt(customerId, outcome.hit.revision)
+      detection = await repeated(customerId, outcome.hit.revision)
       reply.header('idempotent-replayed', 'true')
     } else {
       detection = outcome.events.find(({ type }) => type === 'DetectionSucceeded')

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
+import { EventStoreUnavailable } from '../../src/eventstore/store.ts'
 import { checkAnswer } from '../../src/http/schemas.ts'
 import { verdict } from '../support/given.ts'
+import { checkStream } from '../support/invariants.ts'
 import { createWorld, errorOf, image } from './harness.ts'
 
 const headers = { 'idempotency-key': 'order-1' }
@@ -126,4 +128,37 @@ test('a retry is recognised while SECRETS_KEY is being changed, whichever key th
     400,
   )
   expect(world.eventsOf('DetectionSucceeded')).toHaveLength(2)
+})
+
+test('a repetition whose result cannot be read at once is read again: its check is billed, so somebody is answered', async () => {
+  const world = await createWorld()
+  const secretsKeys = [Buffer.alloc(32, 7)]
+  const one = await world.instance({ secretsKeys })
+  // The first answer of the store is lost for good; the client repeats the check elsewhere meanwhile.
+  let lost: string | undefined
+  world.store.onSend = ({ events }) => {
+    const last = events.at(-1)
+    if (last?.type !== 'DetectionSucceeded') return {}
+    lost ??= last.id
+    return { answerLost: last.id === lost }
+  }
+  let reads = 0
+  const read = one.deps.eventAt
+  const flaky = await world.instance({
+    secretsKeys,
+    eventAt: async (...args) => {
+      reads += 1
+      if (reads === 1) throw new EventStoreUnavailable('the store was busy')
+      return read(...args)
+    },
+  })
+  const first = one.check({ headers })
+  await expect.poll(() => world.eventsOf('DetectionSucceeded').length, { interval: 1 }).toBe(1)
+  const answers = [await flaky.check({ headers }), await first]
+  world.store.onSend = () => ({})
+  await one.usage() // settles the doubt
+  const { recorded, voided } = checkStream(world.store.stream(`customer-${world.customerId}`))
+  expect(world.doubts.rows.size).toBe(0)
+  const told200 = answers.filter(({ statusCode }) => statusCode === 200).length
+  expect([told200 > 0, recorded.size - voided.size]).toEqual([true, 1])
 })
