@@ -33,6 +33,8 @@ export interface System {
 export interface Clocks {
   /** Milliseconds since the epoch. */
   readonly systemClock?: (() => number) | undefined
+  /** What tells that it was set: commands/clock.ts. */
+  readonly steadyClock?: (() => number) | undefined
   readonly databaseClock?: (() => Promise<Date>) | undefined
 }
 
@@ -44,7 +46,7 @@ export interface SystemOptions extends Clocks {
 
 /** @throws MoveUnfinished and what the first look at Postgres's clock throws */
 export async function openSystem(options: SystemOptions): Promise<System> {
-  const { databaseUrl, eventStoreUrl, log, systemClock } = options
+  const { databaseUrl, eventStoreUrl, log, systemClock, steadyClock } = options
   const pool = connect(databaseUrl, {
     max: 20,
     onIdleError: (error) => log.warn({ err: error }, 'a connection to Postgres broke'),
@@ -56,7 +58,8 @@ export async function openSystem(options: SystemOptions): Promise<System> {
     clock = await startClockGuard({
       database: databaseClock,
       onAlarm: (message) => log.error({ alarm: 'clock' }, message),
-      ...(systemClock === undefined ? {} : { system: systemClock }),
+      system: systemClock,
+      steady: steadyClock,
     })
   } catch (error) {
     await pool.end()

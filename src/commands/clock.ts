@@ -24,7 +24,9 @@ export interface ClockGuard extends Clock {
 
 export interface ClockOptions {
   /** This machine's clock, in milliseconds since the epoch. */
-  readonly system?: () => number
+  readonly system?: (() => number) | undefined
+  /** Goes on as fast and is set by nobody, in milliseconds since whenever. The monotonic clock unless a test has its own. */
+  readonly steady?: (() => number) | undefined
   /** Postgres's clock. */
   readonly database: () => Promise<Date>
   readonly onAlarm: (message: string) => void
@@ -35,23 +37,24 @@ const allowedOffsetMs = 2_000
 
 /** Measures at once and then every few seconds. Rejects when the first measurement fails. */
 export async function startClockGuard(options: ClockOptions): Promise<ClockGuard> {
-  const { system = Date.now, database, onAlarm, measureEveryMs = 3_000 } = options
+  const { system = Date.now, steady = () => performance.now(), database, onAlarm, measureEveryMs = 3_000 } = options
   let offset: number | null = null
   let measuredAt = 0
-  /** What this clock showed then. It goes on from there as fast as the monotonic clock, or somebody has set it. */
-  let shown = 0
+  /** What both showed then: they go on alike from there, or somebody has set this machine's. */
+  let shown = { system: 0, steady: 0 }
   let inService = true
   let remeasuring = false
 
   const measure = async (): Promise<number> => {
-    const asked = performance.now()
+    const asked = steady()
     const theirs = (await database()).getTime()
     measuredAt = performance.now()
-    shown = system()
+    shown = { system: system(), steady: steady() }
     // The answer was taken somewhere between asking and hearing: the clocks surely differ by what lies outside that
-    // span. Its length is the monotonic clock's: this one may have been set meanwhile.
-    const before = Math.floor(shown - (measuredAt - asked))
-    const ahead = theirs < before ? before - theirs : theirs > shown ? shown - theirs : 0
+    // span. Its length is the steady clock's: this machine's may have been set meanwhile.
+    const after = shown.system
+    const before = Math.floor(after - (shown.steady - asked))
+    const ahead = theirs < before ? before - theirs : theirs > after ? after - theirs : 0
     offset = ahead
     const ok = Math.abs(ahead) <= allowedOffsetMs
     if (ok !== inService) {
@@ -90,7 +93,7 @@ export async function startClockGuard(options: ClockOptions): Promise<ClockGuard
         )
       }
       const instant = system()
-      const jump = instant - shown - (performance.now() - measuredAt)
+      const jump = instant - shown.system - (steady() - shown.steady)
       if (Math.abs((offset ?? 0) + jump) > allowedOffsetMs) {
         remeasure()
         throw new ClockOutOfService(`The clock was set by ${Math.round(jump)} ms and is compared with Postgres's anew.`)
