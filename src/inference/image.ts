@@ -15,6 +15,9 @@ const MAX_PIXELS = 50_000_000
  */
 const MAX_SCANS = 50
 
+/** Scans times pixels: thirteen over the largest picture, some two seconds. */
+const MAX_SCANNED = 13 * MAX_PIXELS
+
 /** A picture whose decoding is made slow in another way is given up after this time. */
 const MAX_DECODE_SECONDS = 10
 
@@ -29,7 +32,8 @@ const MAX_DECODE_SECONDS = 10
  */
 export async function decodeImage(bytes: Uint8Array, format: ImageFormat): Promise<Pixels> {
   refuseOtherFormats(bytes, format)
-  if (format === 'jpeg' && countScans(bytes) > MAX_SCANS) throw new InvalidImage(TOO_MANY_SCANS)
+  const scans = format === 'jpeg' ? countScans(bytes) : 0
+  if (scans > MAX_SCANS) throw new InvalidImage(TOO_MANY_SCANS)
   // Warnings are let pass: cameras write harmless garbage between JPEG segments. Missing data is an error.
   const options = { failOn: 'error', limitInputPixels: MAX_PIXELS, sequentialRead: true } as const
   let header: Metadata
@@ -38,7 +42,11 @@ export async function decodeImage(bytes: Uint8Array, format: ImageFormat): Promi
   } catch (error) {
     throw tooLarge(error) ?? undecodable(format, error)
   }
-  if (header.width * header.height > MAX_PIXELS) throw new InvalidImage(TOO_LARGE)
+  const pixels = header.width * header.height
+  if (pixels > MAX_PIXELS) throw new InvalidImage(TOO_LARGE)
+  if (scans * pixels > MAX_SCANNED) {
+    throw new InvalidImage(`The image is a JPEG of ${scans} scans, too many for its size: ${BASELINE}`)
+  }
   try {
     const { data, info } = await sharp(bytes, { ...options, autoOrient: true, ignoreIcc: header.space !== 'cmyk' })
       .timeout({ seconds: MAX_DECODE_SECONDS })
@@ -62,7 +70,8 @@ function refuseOtherFormats(bytes: Uint8Array, declared: ImageFormat): void {
   )
 }
 
-const TOO_MANY_SCANS = `The image is a JPEG of more than ${MAX_SCANS} scans: save it anew, as a baseline JPEG`
+const BASELINE = 'save it anew, as a baseline JPEG'
+const TOO_MANY_SCANS = `The image is a JPEG of more than ${MAX_SCANS} scans: ${BASELINE}`
 const TOO_SLOW = `The image takes more than ${MAX_DECODE_SECONDS} seconds to decode: save it anew`
 const TOO_LARGE = `The image has more than ${MAX_PIXELS / 1_000_000} million pixels`
 

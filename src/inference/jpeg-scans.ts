@@ -2,8 +2,11 @@
 
 const SOS = 0xda
 const EOI = 0xd9
-/** Markers that stand alone: RST0 to RST7, SOI and TEM. All others are followed by their segment's length. */
-const standsAlone = (marker: number): boolean => (marker >= 0xd0 && marker <= 0xd8) || marker === 0x01
+/**
+ * Whether the segment's length follows the marker. Behind those that stand alone (RST0 to RST7, SOI, TEM) and those that
+ * mean nothing (02 to BF) libjpeg reads on at once: what looks like a segment there would hide scans that it decodes.
+ */
+const hasSegment = (marker: number): boolean => marker >= 0xc0 && !(marker >= 0xd0 && marker <= 0xd9)
 
 /** Scans up to the end of the picture, or of the bytes where they are cut off; what follows the end does not count. */
 export function countScans(jpeg: Uint8Array): number {
@@ -14,7 +17,7 @@ export function countScans(jpeg: Uint8Array): number {
     if (marker === SOS) scans += 1
     at += 2
     // Within a segment, such as a preview in EXIF, there may be anything.
-    if (!standsAlone(marker)) at += ((jpeg[at] ?? 0) << 8) | (jpeg[at + 1] ?? 0)
+    if (hasSegment(marker)) at += ((jpeg[at] ?? 0) << 8) | (jpeg[at + 1] ?? 0)
   }
   return scans
 }

@@ -219,6 +219,12 @@ describe('pictures that are refused', () => {
       'The image is a JPEG of more than 50 scans: save it anew, as a baseline JPEG',
     )
     expect(await refusal(scans(2_000), 'jpeg')).toContain('50 scans')
+    // Of 7000 × 7000 pixels: the frame header's height and width stand behind its marker, length and precision.
+    const large = scans(14)
+    for (const at of [5, 7]) large.writeUInt16BE(7_000, large.indexOf(Buffer.from([0xff, 0xc2])) + at)
+    expect(await refusal(large, 'jpeg')).toBe(
+      'The image is a JPEG of 14 scans, too many for its size: save it anew, as a baseline JPEG',
+    )
   })
 
   test('a bomb of 30,000 × 30,000 pixels, at once and without decoding', async () => {

@@ -24,3 +24,16 @@ test.each([0, 1, 2, 3, 5, 20, 300, 700])('of %i bytes those scans that are there
   const jpeg = (await noise.clone().jpeg().toBuffer()).subarray(0, length)
   expect(countScans(jpeg)).toBe(jpeg.includes(sos) ? 1 : 0)
 })
+
+test.each([0x01, 0x02, 0xbf, 0xd0])(
+  'a marker without a segment, %i, hides no scans: decoders read on behind it',
+  async (marker) => {
+    const jpeg = await noise.clone().jpeg({ progressive: true }).toBuffer()
+    const at = jpeg.indexOf(sos)
+    const hidden = jpeg.subarray(at, -2)
+    const length = Buffer.alloc(2)
+    length.writeUInt16BE(hidden.length + 2)
+    const bridge = Buffer.concat([Buffer.from([0xff, marker]), length])
+    expect(countScans(Buffer.concat([jpeg.subarray(0, -2), bridge, hidden, jpeg.subarray(-2)]))).toBe(20)
+  },
+)
