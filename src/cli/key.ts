@@ -9,7 +9,7 @@ import { withSystem } from './system.ts'
 const slotArgument = () => new Argument('<slot>', 'which of the two keys').choices(slots)
 const future = argument(
   z
-    .string()
+    .union([z.iso.date(), z.iso.datetime({ offset: true, local: true })])
     .transform((value) => new Date(value))
     .refine((date) => date.getTime() > Date.now())
     .transform((date) => date.toISOString()),

@@ -5,7 +5,7 @@ import { licenceIdentity } from '../commands/plans.ts'
 import { marketplaceDeps } from '../marketplace/assemble.ts'
 import { assign, CannotAssign, dismissMessage, retryMessage } from '../marketplace/assign.ts'
 import { type KeptMessage, listMessages, listUndecided } from '../marketplace/messages.ts'
-import { CommandError, customerIdArgument, print, printJson, printTable } from './output.ts'
+import { CommandError, customerIdArgument, print, printJson, printTable, reasonArgument } from './output.ts'
 import { withSystem } from './system.ts'
 
 export function addMarketplaceCommands(program: Command): void {
@@ -47,7 +47,7 @@ export function addMarketplaceCommands(program: Command): void {
     .command('dismiss')
     .description('close a message that is not understood, when a person has read it and it asks for nothing')
     .argument('<message>', 'its name, as `marketplace messages` shows it')
-    .requiredOption('--reason <text>', 'kept beside the message')
+    .requiredOption('--reason <text>', 'kept beside the message', reasonArgument)
     .option('--json', 'one JSON object')
     .action((id: string, { reason, json }: { reason: string; json?: true }) =>
       withSystem(async (system) => {

@@ -10,7 +10,7 @@ import { decideAccept, decideRetry, decideWriteOff, type Ruling } from '../meter
 import { postgresTables } from '../metering/postgres-tables.ts'
 import { type MeteringRecord, type RecordState, recordStates } from '../metering/record.ts'
 import { hasMeteringTables, listRecords, meteringStatus, monthTotals } from '../metering/status.ts'
-import { argument, CommandError, customerIdArgument, print, printJson, printTable } from './output.ts'
+import { argument, CommandError, customerIdArgument, print, printJson, printTable, reasonArgument } from './output.ts'
 import { withSystem } from './system.ts'
 
 const monthArgument = argument(z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/), 'a month as YYYY-MM')
@@ -22,7 +22,6 @@ const recordArgument = argument(
   'the name of a record, as `liveness metering list` shows it, in quotes',
 )
 const nameArgument = argument(z.string().min(1), 'a MeteringRecordId')
-const reasonArgument = argument(z.string().min(1), 'a reason, for the auditor')
 
 export function addMeteringCommands(program: Command): void {
   const metering = program.command('metering').description('records of overage calls, on their way to AWS Marketplace')

@@ -46,3 +46,4 @@ export const onOffArgument = argument(
   z.enum(['on', 'off']).transform((value) => value === 'on'),
   'on or off',
 )
+export const reasonArgument = argument(z.string().trim().min(1), 'a reason, in words')

@@ -1,5 +1,5 @@
 /** `liveness models` on a MODELS_DIR of the test's own. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -43,4 +43,13 @@ test('download refuses a folder that nothing can be written into before it asks 
     `Nothing can be written into ${file}: it is a file. Name another folder with --into.`,
   )
   expect((await into(join(file, 'below'))).failure).toContain('it lies below a file.')
+  // A folder whose parent is there, and which cannot be made all the same.
+  if (process.platform === 'linux') expect((await into('/proc/none')).failure).toMatch(/^Nothing can be written into/)
+})
+
+test('download makes the folder that it is told, with those above it', async () => {
+  const deep = join(folder, 'a', 'b')
+  const there = join(deep, 'own')
+  await here({ MODEL_SET: 'own' }, 'models', 'download', '--into', there)
+  expect((await stat(there)).isDirectory()).toBe(true)
 })
