@@ -15,7 +15,7 @@ const MAX_PIXELS = 50_000_000
  */
 const MAX_SCANS = 50
 
-/** Scans times pixels: thirteen over the largest picture, some two seconds. */
+/** Scans times pixels: thirteen over the largest picture, which is below a second of one thread. */
 const MAX_SCANNED = 13 * MAX_PIXELS
 
 /** A picture whose decoding is made slow in another way is given up after this time. */
