@@ -5,7 +5,7 @@ import { listCustomers } from '../readmodels/customers.ts'
 import { addAccountCommands, sendActivation } from './account.ts'
 import { type CreateOptions, createCustomer } from './create-customer.ts'
 import { operate } from './operate.ts'
-import { argument, customerIdArgument, onOffArgument, print, printJson, printTable } from './output.ts'
+import { argument, customerIdArgument, onOffArgument, print, printJson, printTable, reasonArgument } from './output.ts'
 import { aboutPlan } from './set-plan.ts'
 import { withSystem } from './system.ts'
 import { customerView, onOff, showCustomer } from './views.ts'
@@ -75,7 +75,7 @@ export function addCustomerCommands(program: Command): void {
     .argument('<customer-id>', '', customerIdArgument)
     .addOption(planOption())
     .addOption(limitOption())
-    .option('--reason <text>', 'kept in the log', 'by the operator')
+    .option('--reason <text>', 'kept in the log', reasonArgument, 'by the operator')
     .option('--json', 'one JSON object')
     .action((id: string, options: { plan: PlanName; limit?: number; reason: string; json?: true }) =>
       withSystem(async (system) => {
@@ -105,7 +105,7 @@ export function addCustomerCommands(program: Command): void {
     .command('deactivate')
     .description('end a customer for good: their keys are refused from now on')
     .argument('<customer-id>', '', customerIdArgument)
-    .option('--reason <text>', 'kept in the log', 'by the operator')
+    .option('--reason <text>', 'kept in the log', reasonArgument, 'by the operator')
     .option('--json', 'one JSON object')
     .action((id: string, { reason, json }: { reason: string; json?: true }) =>
       withSystem(async (system) => {

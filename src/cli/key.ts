@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { makeApiKey } from '../commands/keys.ts'
 import { type Slot, slots } from '../events/catalogue.ts'
 import { operate } from './operate.ts'
-import { argument, customerIdArgument, print, printJson } from './output.ts'
+import { argument, customerIdArgument, print, printJson, reasonArgument } from './output.ts'
 import { withSystem } from './system.ts'
 
 const slotArgument = () => new Argument('<slot>', 'which of the two keys').choices(slots)
@@ -42,7 +42,7 @@ export function addKeyCommands(program: Command): void {
     .description('refuse the key in a slot from now on')
     .argument('<customer-id>', '', customerIdArgument)
     .addArgument(slotArgument())
-    .option('--reason <text>', 'kept in the log', 'by the operator')
+    .option('--reason <text>', 'kept in the log', reasonArgument, 'by the operator')
     .option('--json', 'one JSON object')
     .action((id: string, slot: Slot, { reason, json }: { reason: string; json?: true }) =>
       withSystem(async (system) => {

@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import type { z } from 'zod'
+import { backOffMs } from '../back-off.ts'
 import type { Executed } from '../commands/batch.ts'
 import { ClientGone } from '../commands/errors.ts'
 import { type CustomerState, counters, openMonth, stopsAtLimit } from '../commands/state.ts'
@@ -122,12 +123,12 @@ export const checkLiveness: FastifyPluginAsyncZod<Options> = async (app, { deps,
    */
   async function repeated(customerId: string, revision: bigint): Promise<CustomerEvent> {
     const giveUpAt = performance.now() + maxRepeatMs
-    for (let pauseMs = 25; ; pauseMs *= 2) {
+    for (let failures = 1; ; failures++) {
       try {
         return await deps.eventAt(customerId, revision)
       } catch (error) {
-        if (!(error instanceof EventStoreUnavailable) || performance.now() + pauseMs >= giveUpAt) throw error
-        await pause(pauseMs)
+        if (!(error instanceof EventStoreUnavailable) || performance.now() >= giveUpAt) throw error
+        await pause(backOffMs(failures))
       }
     }
   }

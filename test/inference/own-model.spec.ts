@@ -36,7 +36,7 @@ test('a verdict depends on the picture', async () => {
     () => 255,
     (i) => i % 200,
     (i) => (i * i * 7) % 251,
-    // Skin before a green wall, in flat colours.
+    // Skin, and a green wall.
     (i) => [220, 170, 140][i % 3] ?? 0,
     (i) => [40, 120, 60][i % 3] ?? 0,
   ]

@@ -61,7 +61,7 @@ function goesOn(action: Step['action'], back: number): Step['action'] {
 /** `METERING_HISTORIES=5000` plays more of them; `METERING_HISTORIES_SEED=n` those that a failure named. */
 const count = Number(process.env.METERING_HISTORIES ?? 80)
 const { METERING_HISTORIES_SEED: seed } = process.env
-const timeoutMs = 120_000 + count * 500
+const timeoutMs = 80_000 + count * 500
 
 test('however it was fed, sealed and closed, empty tables become the same rows', { timeout: timeoutMs }, async () => {
   const seen = { late: 0, adjusted: 0, closed: 0, early: 0, gaps: 0, lost: 0 }
@@ -131,6 +131,7 @@ test('however it was fed, sealed and closed, empty tables become the same rows',
       ...(seed === undefined ? {} : { seed: Number(seed) }),
       // Shrinking ends before the test does, or a failure could not say of which seed it is.
       interruptAfterTimeLimit: timeoutMs - 20_000,
+      markInterruptAsFailure: true,
     },
   )
   // The histories did reach what this is about.
